@@ -1,0 +1,232 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// defaultConfigPath is read when neither -config nor $WEIR_CONFIG names a file.
+const defaultConfigPath = "/etc/weir.yml"
+
+// maxConfigSize bounds what is read of a configuration file, in bytes.
+const maxConfigSize = 1 << 20
+
+// config is what a configuration file, or the command line in its stead, asks for.
+type config struct {
+	Addr     string // where the stream is served; empty: not served
+	DBs      []dbConfig
+	Warnings []string // one for each key that weir does not have: "file:line: ..."
+}
+
+// dbConfig is one entry of dbs.
+type dbConfig struct {
+	Path     string          // absolute and clean
+	Upstream *upstreamConfig // nil on a primary
+	at       position        // for errors
+}
+
+// upstreamConfig is what a replica follows.
+type upstreamConfig struct {
+	URL  string // http or https, without a trailing slash
+	Path string // the database's path at the upstream
+}
+
+// position is where in a file a value stands. A value from the command line has no line.
+type position struct {
+	file string
+	line int
+}
+
+func (p position) errorf(format string, args ...any) error {
+	return fmt.Errorf("%s: %w", p, fmt.Errorf(format, args...))
+}
+
+func (p position) String() string {
+	if p.line == 0 {
+		return p.file
+	}
+	return fmt.Sprintf("%s:%d", p.file, p.line)
+}
+
+// loadConfig reads and checks the configuration file at path. getenv is nil where $VAR is to be left alone.
+func loadConfig(path string, getenv func(string) (string, bool)) (*config, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("open configuration: %w", err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxConfigSize+1))
+	if err != nil {
+		return nil, fmt.Errorf("read configuration: %w", err)
+	}
+	if len(data) > maxConfigSize {
+		return nil, fmt.Errorf("%s is larger than %d bytes: this is not a configuration file", path, maxConfigSize)
+	}
+	return parseConfig(path, data, getenv)
+}
+
+// parseConfig reads a configuration from data; file is its name in messages.
+func parseConfig(file string, data []byte, getenv func(string) (string, bool)) (*config, error) {
+	root, err := parseYAML(file, data)
+	if err != nil {
+		return nil, err
+	}
+	r := &configReader{file: file, getenv: getenv}
+	c := r.config(root)
+	if err := errors.Join(r.errs...); err != nil {
+		return nil, err
+	}
+	c.Warnings = r.warnings
+	if len(c.DBs) == 0 {
+		return nil, position{file: file}.errorf("no database to mount: add one as\n\tdbs:\n\t  - path: /data/db")
+	}
+	return c, c.check()
+}
+
+// parseYAML returns the document's root node, nil for an empty document.
+func parseYAML(file string, data []byte) (*yaml.Node, error) {
+	dec := yaml.NewDecoder(strings.NewReader(string(data)))
+	var doc, next yaml.Node
+	switch err := dec.Decode(&doc); {
+	case errors.Is(err, io.EOF):
+		return nil, nil
+	case err != nil:
+		return nil, yamlError(file, err)
+	}
+	if err := dec.Decode(&next); !errors.Is(err, io.EOF) {
+		return nil, position{file, next.Line}.errorf("a second YAML document: put everything into one, without a line of ---")
+	}
+	return doc.Content[0], nil
+}
+
+// yamlError rewrites the YAML package's "yaml: line 3: did not find ..." as "file:3: did not find ...".
+func yamlError(file string, err error) error {
+	text := strings.TrimPrefix(err.Error(), "yaml: ")
+	if rest, ok := strings.CutPrefix(text, "line "); ok {
+		if line, what, ok := strings.Cut(rest, ": "); ok {
+			if n, err := strconv.Atoi(line); err == nil {
+				return position{file, n}.errorf("not valid YAML near this line: %s", what)
+			}
+		}
+	}
+	return position{file: file}.errorf("not valid YAML: %s", text)
+}
+
+// check tests what concerns more than one value.
+func (c *config) check() error {
+	var errs []error
+	paths := make(map[string]position)
+	roles := make(map[string]dbConfig) // the first database of each directory
+	for _, db := range c.DBs {
+		if first, ok := paths[db.Path]; ok {
+			errs = append(errs, db.at.errorf("%s is listed twice (first at %s): remove one of the two", db.Path, first))
+			continue
+		}
+		paths[db.Path] = db.at
+		dir := filepath.Dir(db.Path)
+		first, ok := roles[dir]
+		if !ok {
+			roles[dir] = db
+			continue
+		}
+		if (first.Upstream == nil) != (db.Upstream == nil) {
+			errs = append(errs, db.at.errorf("%s holds a primary and a replica (%s at %s): a directory is mounted either writable or read-only, move one of them to a directory of its own",
+				dir, filepath.Base(first.Path), first.at))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// primaries counts the databases that are written here.
+func (c *config) primaries() (n int) {
+	for _, db := range c.DBs {
+		if db.Upstream == nil {
+			n++
+		}
+	}
+	return n
+}
+
+// checkAddr tests a listen address such as ":9090" or "10.0.0.1:9090".
+func checkAddr(addr string) error {
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return fmt.Errorf("addr %q is not HOST:PORT: write \":9090\" for every interface, or \"127.0.0.1:9090\"", addr)
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return fmt.Errorf("addr %q has port %q: give a number from 0 to 65535", addr, port)
+	}
+	return nil
+}
+
+// cleanPath makes a database's path absolute and refuses one that can't be a database.
+func cleanPath(path string) (string, error) {
+	if path == "" {
+		return "", errors.New("path is empty: give the database file, as in /data/db")
+	}
+	if strings.HasSuffix(path, "/") {
+		return "", fmt.Errorf("path %q names a directory: give the database file in it, as in %sdb", path, path)
+	}
+	if rest, ok := strings.CutPrefix(path, "~/"); ok {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return "", fmt.Errorf("path %q: %w: write the path in full", path, err)
+		}
+		path = filepath.Join(home, rest)
+	}
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return "", fmt.Errorf("path %q: %w", path, err)
+	}
+	if filepath.Dir(abs) == "/" {
+		return "", fmt.Errorf("path %q is in the root directory, over which weir can't mount: move the database into a directory of its own, as in /data/db", path)
+	}
+	return abs, checkName(filepath.Base(abs))
+}
+
+// checkName refuses names that SQLite and weir give to other files.
+func checkName(name string) error {
+	for _, suffix := range []string{"-wal", "-shm", "-journal"} {
+		if base, ok := strings.CutSuffix(name, suffix); ok && base != "" {
+			return fmt.Errorf("path ends in %s: that is SQLite's own file, give the database: %s", suffix, base)
+		}
+	}
+	if name == ".weir" {
+		return errors.New("path ends in .weir: that is where weir keeps its own files, give the database")
+	}
+	return nil
+}
+
+// cleanURL checks an upstream's URL.
+func cleanURL(s string) (string, error) {
+	u, err := url.Parse(s)
+	if err != nil {
+		return "", fmt.Errorf("url %q can't be read (%w): write it as in http://primary:9090", s, err)
+	}
+	switch {
+	case u.Scheme != "http" && u.Scheme != "https":
+		return "", fmt.Errorf("url %q is neither http nor https: write it as in http://primary:9090", s)
+	case u.Hostname() == "":
+		return "", fmt.Errorf("url %q has no host: write it as in http://primary:9090", s)
+	case u.RawQuery != "" || u.Fragment != "":
+		return "", fmt.Errorf("url %q has a query or fragment: give only the host and port, as in http://primary:9090", s)
+	}
+	return strings.TrimRight(u.String(), "/"), nil
+}
+
+// cleanUpstreamPath checks the path that the upstream knows the database by.
+func cleanUpstreamPath(path string) (string, error) {
+	if !filepath.IsAbs(path) {
+		return "", fmt.Errorf("path %q is not absolute: give the database's whole path on the upstream's host, as in /data/db", path)
+	}
+	return filepath.Clean(path), nil
+}

@@ -1,0 +1,294 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"weir/fuse"
+	"weir/stream"
+)
+
+const (
+	// busyRetry is how often an unmount is tried again while files are held open.
+	busyRetry = 250 * time.Millisecond
+	// headerTimeout bounds how long a client may take to send its request header.
+	headerTimeout = 10 * time.Second
+	// maxHeader bounds a request header, in bytes.
+	maxHeader = 16 << 10
+)
+
+// mounts is what a daemon needs of *fuse.Mounts.
+type mounts interface {
+	Ready(context.Context) error
+	Unmount(context.Context) error
+	UnmountLazily() error
+}
+
+// serve mounts conf's databases, serves their stream, runs command (nil: none) and returns once everything is
+// unmounted.
+func serve(ctx context.Context, conf *config, command []string, log *slog.Logger, std stdio) error {
+	// First of all: a signal that comes while the mounts are made must not leave one behind.
+	signals, release := catchSignals(command != nil)
+	defer release()
+	listener, err := listen(conf.Addr)
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+	m, err := fuse.Mount(ctx, fuseConfig(conf, log))
+	if err != nil {
+		return mountHint(err)
+	}
+	logMounts(conf, log)
+	failed, shut := serveStream(m, listener, log)
+	d := &daemon{mounts: m, signals: signals, failed: failed, log: log}
+	var code int
+	if command == nil {
+		err = d.wait(ctx)
+	} else {
+		code, err = d.runCommand(ctx, command, std)
+	}
+	// The stream goes on while files are held open, for their writes shall arrive.
+	err = errors.Join(err, d.unmount())
+	shut()
+	return exit(code, err)
+}
+
+// mountHint adds to an error of fuse.Mount what a user can do about it.
+func mountHint(err error) error {
+	var busy *fuse.BusyError
+	switch {
+	case errors.Is(err, fuse.ErrNoPassthrough):
+		return hint(err, "weir needs Linux 6.9 or newer, /dev/fuse, and to run as root")
+	case errors.As(err, &busy):
+		return hint(err, "stop %s, start weir, then start it again: its open files would bypass the mount", processes(busy))
+	}
+	return err
+}
+
+// noListener stands in where nothing is served.
+type noListener struct{ net.Listener }
+
+func (noListener) Close() error { return nil }
+
+func listen(addr string) (net.Listener, error) {
+	if addr == "" {
+		return noListener{}, nil
+	}
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, hint(fmt.Errorf("serve the stream: %w", err), "choose another address with -addr, or addr in the configuration")
+	}
+	return l, nil
+}
+
+// serveStream serves m on l. failed gets an error if the server breaks down; shut ends all streams and waits for
+// their handlers.
+func serveStream(m *fuse.Mounts, l net.Listener, log *slog.Logger) (failed <-chan error, shut func()) {
+	if _, none := l.(noListener); none {
+		return nil, func() {}
+	}
+	s := stream.NewServer(stream.ServerOptions{Logger: log})
+	m.Register(s)
+	srv := &http.Server{
+		Handler:           s,
+		ReadHeaderTimeout: headerTimeout,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- srv.Serve(l) }()
+	log.Info("serving", "addr", l.Addr().String())
+	return ended, func() {
+		s.Close()
+		srv.Close()
+	}
+}
+
+func fuseConfig(conf *config, log *slog.Logger) fuse.Config {
+	c := fuse.Config{Logger: log}
+	for _, db := range conf.DBs {
+		d := fuse.Database{Path: db.Path}
+		if db.Upstream != nil {
+			d.Upstream = &fuse.Upstream{URL: db.Upstream.URL, Path: db.Upstream.Path}
+		}
+		c.Databases = append(c.Databases, d)
+	}
+	return c
+}
+
+func logMounts(conf *config, log *slog.Logger) {
+	for _, db := range conf.DBs {
+		if db.Upstream == nil {
+			log.Info("mounted primary", "db", db.Path)
+		} else {
+			log.Info("mounted replica", "db", db.Path, "upstream", db.Upstream.URL, "upstream-path", db.Upstream.Path)
+		}
+	}
+}
+
+// daemon is a mount from its start to its end. It has two phases, each with its own loop: wait or runCommand, until
+// there is a reason to end; then unmount.
+type daemon struct {
+	mounts   mounts
+	signals  <-chan os.Signal
+	failed   <-chan error // the HTTP server broke down; nil: nothing is served
+	log      *slog.Logger
+	insisted bool // a second signal came before the command ended: don't wait for held files
+}
+
+// wait returns when there is a reason to end.
+func (d *daemon) wait(ctx context.Context) error {
+	for {
+		select {
+		case sig := <-d.signals:
+			if isStop(sig) || sig == syscall.SIGHUP {
+				d.log.Info("unmounting", "signal", sig.String())
+				return nil
+			}
+		case err := <-d.failed:
+			return fmt.Errorf("serve the stream: %w", err)
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// runCommand starts command when the mounts are ready, waits for its end and returns its exit code.
+func (d *daemon) runCommand(ctx context.Context, command []string, std stdio) (code int, err error) {
+	if sig, err := d.awaitReady(ctx); sig != nil || err != nil {
+		return killedBy(sig), err
+	}
+	c, err := startChild(command, std)
+	if err != nil {
+		return startCode(err), fmt.Errorf("start the command: %w", err)
+	}
+	d.log.Info("started", "command", command[0], "pid", c.pid())
+	for stops := 0; ; {
+		select {
+		case sig := <-d.signals:
+			c.signal(sig)
+			if isStop(sig) {
+				stops++
+			}
+			if stops == 2 {
+				d.log.Warn("second signal: killing the command", "pid", c.pid())
+				d.insisted = true
+				c.kill()
+			}
+		case err := <-d.failed:
+			d.log.Error("the stream is no longer served", "error", err)
+			d.failed = nil
+		case <-ctx.Done():
+			c.kill()
+			ctx = context.WithoutCancel(ctx)
+		case code := <-c.ended:
+			d.log.Info("command ended, unmounting", "exit-code", code)
+			return code, nil
+		}
+	}
+}
+
+// awaitReady waits until the command may start, or for the signal that ends us before.
+func (d *daemon) awaitReady(ctx context.Context) (os.Signal, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	ready := make(chan error, 1)
+	go func() { ready <- d.mounts.Ready(ctx) }()
+	defer cancel()
+	for {
+		select {
+		case err := <-ready:
+			return nil, err
+		case sig := <-d.signals:
+			if isStop(sig) || sig == syscall.SIGHUP {
+				cancel()
+				<-ready
+				return sig, nil
+			}
+		}
+	}
+}
+
+// unmount ends the mounts: cleanly, waiting as long as files are held open, or lazily if we are told a second time.
+func (d *daemon) unmount() error {
+	for said := ""; ; {
+		err := d.tryUnmount()
+		var busy *fuse.BusyError
+		if !errors.As(err, &busy) {
+			if err != nil {
+				return errors.Join(err, d.mounts.UnmountLazily())
+			}
+			return nil
+		}
+		if who := processes(busy); who != said {
+			said = who
+			d.log.Warn("waiting to unmount: files are held open", "directory", busy.Path, "by", who,
+				"hint", "close them, or send the signal again to end anyway")
+		}
+		if d.insisted || d.stopWithin(busyRetry) {
+			return d.unmountLazily(busy)
+		}
+	}
+}
+
+// tryUnmount is one attempt. A signal cuts it short and turns it into a busy one.
+func (d *daemon) tryUnmount() error {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- d.mounts.Unmount(ctx) }()
+	for {
+		select {
+		case err := <-done:
+			return err
+		case sig := <-d.signals:
+			if isStop(sig) {
+				d.insisted = true
+				cancel()
+			}
+		}
+	}
+}
+
+// stopWithin waits for t and returns true if a signal to stop comes meanwhile.
+func (d *daemon) stopWithin(t time.Duration) bool {
+	timer := time.NewTimer(t)
+	defer timer.Stop()
+	for {
+		select {
+		case sig := <-d.signals:
+			if isStop(sig) {
+				return true
+			}
+		case <-timer.C:
+			return false
+		}
+	}
+}
+
+func (d *daemon) unmountLazily(busy *fuse.BusyError) error {
+	if err := d.mounts.UnmountLazily(); err != nil {
+		return err
+	}
+	return fmt.Errorf("%s was unmounted lazily while held open by %s: what they write from now on fails", busy.Path, processes(busy))
+}
+
+// processes names who holds files open.
+func processes(busy *fuse.BusyError) string {
+	var names []string
+	for _, p := range busy.Holders {
+		names = append(names, fmt.Sprintf("%s (pid %d)", p.Command, p.PID))
+	}
+	if len(names) == 0 {
+		return "a process that can't be seen from here"
+	}
+	return strings.Join(names, ", ")
+}
