@@ -1,0 +1,282 @@
+package stream
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/superfly/ltx"
+)
+
+// writeBuffer is how many bytes of a record are gathered before they are
+// written. A record that fits is written at once.
+const writeBuffer = 256 << 10
+
+// recordWriter writes one record to a file. Where it takes several writes the
+// header comes last, so that a record cut off by a crash has none.
+type recordWriter struct {
+	file  *os.File
+	start int64 // where the record begins
+	off   int64 // where buf belongs
+	n     int64 // payload bytes so far
+	crc   uint32
+	buf   []byte
+}
+
+func (w *recordWriter) begin(f *os.File, start int64) {
+	*w = recordWriter{file: f, start: start, off: start, buf: append(w.buf[:0], make([]byte, recordHeaderSize)...)}
+}
+
+// Write implements io.Writer for the payload.
+func (w *recordWriter) Write(p []byte) (int, error) {
+	if len(w.buf)+len(p) > writeBuffer {
+		if err := w.flush(); err != nil {
+			return 0, err
+		}
+	}
+	w.crc = crcUpdate(w.crc, p)
+	w.n += int64(len(p))
+	w.buf = append(w.buf, p...)
+	return len(p), nil
+}
+
+func (w *recordWriter) flush() error {
+	n, err := w.file.WriteAt(w.buf, w.off)
+	w.off += int64(n)
+	w.buf = w.buf[:0]
+	return err
+}
+
+// whole tells whether all of the record is still in buf.
+func (w *recordWriter) whole() bool { return w.off == w.start }
+
+// payload returns the payload of a whole record.
+func (w *recordWriter) payload() []byte { return w.buf[recordHeaderSize:][:w.n] }
+
+// end completes the record and returns its size.
+func (w *recordWriter) end(t recordType) (int64, error) {
+	w.buf = binary.BigEndian.AppendUint32(w.buf, w.crc)
+	var h [recordHeaderSize]byte
+	putHeader(h[:], t, w.n)
+	size := w.n + recordOverhead
+	if w.whole() {
+		copy(w.buf, h[:])
+		_, err := w.file.WriteAt(w.buf, w.start)
+		return size, err
+	}
+	if err := w.flush(); err != nil {
+		return size, err
+	}
+	_, err := w.file.WriteAt(h[:], w.start)
+	return size, err
+}
+
+// A TxnWriter appends one transaction to a Log. It ends with Commit or Abort.
+type TxnWriter struct {
+	l   *Log
+	h   ltx.Header
+	enc *encoder
+}
+
+// Begin begins the transaction that follows Last, with that TXID and checksum
+// in its header. The transaction with TXID 1 has every page of the database.
+func (l *Log) Begin(h ltx.Header) (*TxnWriter, error) {
+	if err := l.beginRecord(); err != nil {
+		return nil, err
+	}
+	w := &TxnWriter{l: l, h: h, enc: encoders.Get().(*encoder)}
+	err := l.checkHeader(h)
+	if err == nil {
+		err = w.enc.begin(&l.rec, h)
+	}
+	if err != nil {
+		w.Abort()
+		return nil, fmt.Errorf("begin transaction %s: %w", h.MinTXID, err)
+	}
+	return w, nil
+}
+
+// WritePage adds a page; page numbers ascend and leave out the lock page.
+func (w *TxnWriter) WritePage(pgno uint32, data []byte) error {
+	if w.enc == nil {
+		return w.ended()
+	}
+	return w.wrap(w.enc.page(pgno, data))
+}
+
+// Commit completes the record, given the database's rolling checksum after
+// the transaction. The record is in the log but not yet published. After an
+// error the transaction is aborted.
+func (w *TxnWriter) Commit(post Checksum) (Pos, error) {
+	if w.enc == nil {
+		return Pos{}, w.ended()
+	}
+	p := Pos{TXID: w.h.MaxTXID, PostApplyChecksum: post}
+	err := w.enc.close(post)
+	if err == nil {
+		err = w.l.endRecord(p)
+	}
+	if err != nil {
+		w.Abort()
+		return Pos{}, w.wrap(err)
+	}
+	w.release()
+	return p, nil
+}
+
+// Abort drops the transaction. After Commit or Abort it does nothing.
+func (w *TxnWriter) Abort() {
+	if w.enc == nil {
+		return
+	}
+	w.release()
+	w.l.dropRecord()
+}
+
+func (w *TxnWriter) release() {
+	w.enc.w = nil
+	encoders.Put(w.enc)
+	w.enc = nil
+}
+
+func (w *TxnWriter) ended() error {
+	return w.wrap(errors.New("it has ended"))
+}
+
+func (w *TxnWriter) wrap(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("append transaction %s: %w", w.h.MinTXID, err)
+}
+
+// beginRecord makes rec ready for a record after the last, in a new segment
+// where the last one is full.
+func (l *Log) beginRecord() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.usable(); err != nil {
+		return err
+	}
+	if s := l.active(); s.size >= l.opt.SegmentSize && len(s.records) > 0 {
+		if err := l.roll(); err != nil {
+			return fmt.Errorf("begin log segment: %w", err)
+		}
+	}
+	l.writing = true
+	l.rec.begin(l.active().file, l.active().size)
+	return nil
+}
+
+func (l *Log) roll() error {
+	old := l.active()
+	s, err := l.create(old.last())
+	if err != nil {
+		return err
+	}
+	if err := l.dir.Rename(newFile, s.name); err != nil {
+		return errors.Join(err, s.release())
+	}
+	l.segs = append(l.segs, s)
+	return errors.Join(old.release(), l.retain())
+}
+
+// checkHeader checks that a transaction follows the last. l is being written to.
+func (l *Log) checkHeader(h ltx.Header) error {
+	if h.MinTXID != h.MaxTXID {
+		return fmt.Errorf("transactions %s to %s in one", h.MinTXID, h.MaxTXID)
+	}
+	if h.NoChecksum() {
+		return errors.New("no checksums")
+	}
+	return checkNext(h, l.Last())
+}
+
+// endRecord adds the record to the index; on an error it is still being written.
+func (l *Log) endRecord(p Pos) error {
+	size, err := l.rec.end(recordTxn)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.active()
+	s.records = append(s.records, entry{s.size, p.PostApplyChecksum})
+	s.size += size
+	s.newest = l.opt.Now()
+	s.dirty = true
+	l.writing = false
+	return nil
+}
+
+// dropRecord ends a record that is not to be. Where its bytes cannot be cut off
+// now, the next record overwrites them, or OpenLog sets them aside.
+func (l *Log) dropRecord() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.active().file.Truncate(l.active().size)
+	l.writing = false
+}
+
+// A Txn is a transaction that [Log.Receive] appended. It can be read until the
+// next one is begun, or the log cut.
+type Txn struct {
+	h    ltx.Header
+	post Checksum
+	data io.ReaderAt
+	off  int64
+	size int64
+}
+
+// Receive appends the n bytes of a transaction, which follows Last, as they
+// are, and verifies all of it but the checksum after it, which takes the
+// database. The record is not published.
+func (l *Log) Receive(r io.Reader, n int64) (*Txn, error) {
+	if err := l.beginRecord(); err != nil {
+		return nil, err
+	}
+	t, err := l.receive(r, n)
+	if err != nil {
+		l.dropRecord()
+		return nil, fmt.Errorf("receive transaction: %w", err)
+	}
+	return t, nil
+}
+
+func (l *Log) receive(r io.Reader, n int64) (*Txn, error) {
+	pages, err := NewTxnReader(io.TeeReader(r, &l.rec), n)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkNext(pages.h, l.Last()); err != nil {
+		return nil, err
+	}
+	for err == nil {
+		_, _, err = pages.Next()
+	}
+	if err != io.EOF {
+		return nil, err
+	}
+	t := &Txn{h: pages.h, post: pages.post, data: l.rec.file, off: l.rec.start + recordHeaderSize, size: n}
+	if l.rec.whole() {
+		t.data, t.off = bytes.NewReader(bytes.Clone(l.rec.payload())), 0
+	}
+	return t, l.endRecord(t.Post())
+}
+
+// Header returns the LTX header.
+func (t *Txn) Header() ltx.Header { return t.h }
+
+// Pre returns the position before the transaction.
+func (t *Txn) Pre() Pos { return t.h.PreApplyPos() }
+
+// Post returns the position after it.
+func (t *Txn) Post() Pos { return Pos{TXID: t.h.MaxTXID, PostApplyChecksum: t.post} }
+
+// Pages reads the pages from the start.
+func (t *Txn) Pages() (*TxnReader, error) {
+	return NewTxnReader(io.NewSectionReader(t.data, t.off, t.size), t.size)
+}

@@ -1,0 +1,3 @@
+// Package stream carries a database's transactions from where they are
+// captured to where they are applied.
+package stream

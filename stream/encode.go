@@ -1,0 +1,153 @@
+package stream
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/crc64"
+	"io"
+	"sync"
+
+	"github.com/pierrec/lz4/v4"
+	"github.com/superfly/ltx"
+)
+
+// encoder writes one transaction as an LTX file. It writes what ltx.Encoder
+// does, but one encoder serves many transactions: ltx.Encoder allocates its
+// compressor's 128 KiB table for each, which costs more than a small
+// transaction itself.
+type encoder struct {
+	w     io.Writer
+	h     ltx.Header
+	lock  uint32
+	crc   uint64 // CRC-ISO-64 of the file, as LTX defines it
+	n     int64  // bytes written
+	index []byte
+	prev  uint32   // page written last
+	sum   Checksum // rolling checksum of the pages, of use where h begins a database
+
+	lz    lz4.Compressor
+	frame []byte // a page frame being built
+}
+
+var encoders = sync.Pool{New: func() any { return new(encoder) }}
+
+// pageFrameSize is an LTX page header with the size that follows it.
+const pageFrameSize = ltx.PageHeaderSize + 4
+
+func (e *encoder) begin(w io.Writer, h ltx.Header) error {
+	if err := h.Validate(); err != nil {
+		return fmt.Errorf("ltx header: %w", err)
+	}
+	e.w, e.h, e.lock = w, h, h.LockPgno()
+	e.crc, e.n, e.index, e.prev, e.sum = 0, 0, e.index[:0], 0, ltx.ChecksumFlag
+	b, err := h.MarshalBinary()
+	if err != nil {
+		return err
+	}
+	return e.write(b, b)
+}
+
+// write writes b and adds sum to the checksum.
+func (e *encoder) write(b, sum []byte) error {
+	e.crc = crc64.Update(e.crc, crcISO, sum)
+	n, err := e.w.Write(b)
+	e.n += int64(n)
+	return err
+}
+
+func (e *encoder) page(pgno uint32, data []byte) error {
+	if len(data) != int(e.h.PageSize) {
+		return fmt.Errorf("page %d has %d bytes, want %d", pgno, len(data), e.h.PageSize)
+	}
+	if err := checkOrder(e.h, e.lock, e.prev, pgno); err != nil {
+		return err
+	}
+	if need := pageFrameSize + lz4.CompressBlockBound(len(data)); cap(e.frame) < need {
+		e.frame = make([]byte, need)
+	}
+	e.frame = e.frame[:cap(e.frame)]
+	n, err := e.lz.CompressBlock(data, e.frame[pageFrameSize:])
+	if err != nil {
+		return fmt.Errorf("compress page %d: %w", pgno, err)
+	}
+	frame := e.frame[:pageFrameSize+n]
+	binary.BigEndian.PutUint32(frame, pgno)
+	binary.BigEndian.PutUint16(frame[4:], ltx.PageHeaderFlagSize)
+	binary.BigEndian.PutUint32(frame[ltx.PageHeaderSize:], uint32(n))
+	e.index = appendIndex(e.index, pgno, e.n, int64(len(frame)))
+	e.prev = pgno
+	if e.h.IsSnapshot() {
+		e.sum = ltx.ChecksumFlag | e.sum ^ PageSum(pgno, data)
+	}
+	if err := e.write(frame, frame[:pageFrameSize]); err != nil {
+		return err
+	}
+	e.crc = crc64.Update(e.crc, crcISO, data)
+	return nil
+}
+
+// close ends the file with the rolling checksum after the transaction.
+func (e *encoder) close(post Checksum) error {
+	if err := checkEnd(e.h, e.lock, e.prev, e.sum, post); err != nil {
+		return err
+	}
+	var end [ltx.PageHeaderSize]byte
+	if err := e.write(end[:], end[:]); err != nil {
+		return err
+	}
+	e.index = append(e.index, 0)
+	e.index = binary.BigEndian.AppendUint64(e.index, uint64(len(e.index)))
+	if err := e.write(e.index, e.index); err != nil {
+		return err
+	}
+	var t [ltx.TrailerSize]byte
+	binary.BigEndian.PutUint64(t[:], uint64(post))
+	e.crc = crc64.Update(e.crc, crcISO, t[:8])
+	binary.BigEndian.PutUint64(t[8:], uint64(ltx.ChecksumFlag)|e.crc)
+	return e.write(t[:], nil)
+}
+
+func appendIndex(b []byte, pgno uint32, offset, size int64) []byte {
+	b = binary.AppendUvarint(b, uint64(pgno))
+	b = binary.AppendUvarint(b, uint64(offset))
+	return binary.AppendUvarint(b, uint64(size))
+}
+
+// checkOrder checks that pgno may follow page prev: ascending, without the
+// lock page, and without gaps in the transaction that begins a database.
+func checkOrder(h ltx.Header, lock, prev, pgno uint32) error {
+	switch {
+	case pgno > h.Commit:
+		return fmt.Errorf("page %d is beyond the database's %d pages", pgno, h.Commit)
+	case pgno == lock:
+		return fmt.Errorf("page %d is the lock page", pgno)
+	case pgno <= prev:
+		return fmt.Errorf("page %d comes after page %d", pgno, prev)
+	case h.IsSnapshot() && pgno != after(prev, lock):
+		return fmt.Errorf("page %d comes after page %d: the first transaction has all pages", pgno, prev)
+	}
+	return nil
+}
+
+// checkEnd checks that a transaction may end after page prev with checksum post.
+func checkEnd(h ltx.Header, lock, prev uint32, sum, post Checksum) error {
+	switch {
+	case post&ltx.ChecksumFlag == 0:
+		return fmt.Errorf("%s is no rolling checksum", post)
+	case h.Commit == 0 && post != ltx.ChecksumFlag:
+		return fmt.Errorf("an empty database has rolling checksum %s, not %s", ltx.ChecksumFlag, post)
+	case h.IsSnapshot() && after(prev, lock) <= h.Commit:
+		return fmt.Errorf("transaction ends after page %d of %d: the first transaction has all pages", prev, h.Commit)
+	case h.IsSnapshot() && sum != post:
+		return fmt.Errorf("the first transaction's pages have rolling checksum %s, not %s", sum, post)
+	}
+	return nil
+}
+
+// after returns the page number that follows pgno.
+func after(pgno, lock uint32) uint32 {
+	if pgno+1 == lock {
+		return pgno + 2
+	}
+	return pgno + 1
+}

@@ -1,0 +1,193 @@
+package stream
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+)
+
+const (
+	idFile  = "id"
+	newFile = "log-new" // a segment before it gets its name
+)
+
+func (l *Log) open() error {
+	if err := l.dir.Remove(newFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	names, err := l.segmentNames()
+	if err != nil {
+		return err
+	}
+	if err := l.readID(); err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := l.load(name); err != nil {
+			return err
+		}
+	}
+	if l.id == "" {
+		if err := l.writeID(newID()); err != nil {
+			return err
+		}
+	}
+	if len(l.segs) == 0 {
+		return l.begin(Pos{})
+	}
+	l.published = l.last()
+	_, err = l.active().acquire(l.dir)
+	return err
+}
+
+// segmentNames lists the segments, oldest first.
+func (l *Log) segmentNames() ([]string, error) {
+	files, err := fs.ReadDir(l.dir.FS(), ".")
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, f := range files {
+		if isSegmentName(f.Name()) {
+			names = append(names, f.Name())
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// load adds a segment to the log. The log is the unbroken run of segments that
+// ends with the newest, since that is the one the database is at.
+func (l *Log) load(name string) error {
+	s, damage, err := l.scan(name)
+	if err != nil {
+		return err
+	}
+	if s != nil && l.id == "" {
+		if err := l.writeID(s.id); err != nil {
+			return err
+		}
+	}
+	if s == nil || s.id != l.id || s.name != segmentName(s.base) {
+		l.warnAside(name, damage)
+		return l.setAside(name)
+	}
+	if damage != nil {
+		l.warnAside(name, damage)
+		if err := l.cutTail(s); err != nil {
+			return err
+		}
+	}
+	if len(l.segs) > 0 && l.last() != s.base {
+		if err := l.retire(l.segs); err != nil {
+			return err
+		}
+		l.segs = nil
+	}
+	l.segs = append(l.segs, s)
+	return nil
+}
+
+func (l *Log) warnAside(name string, damage error) {
+	if damage == nil {
+		damage = errors.New("it belongs to another database")
+	}
+	l.opt.Logger.Warn("the log is damaged; what cannot be used is moved aside", "dir", l.dir.Name(), "segment", name, "err", damage)
+}
+
+// scan reads a segment; damage is what scanSegment says, err that the file
+// cannot be read at all.
+func (l *Log) scan(name string) (s *segment, damage, err error) {
+	f, err := l.dir.Open(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer f.Close()
+	fi, err := f.Stat()
+	if err != nil {
+		return nil, nil, err
+	}
+	s, damage = scanSegment(f, fi.Size())
+	if s != nil {
+		s.name = name
+	}
+	if _, ok := errors.AsType[*fs.PathError](damage); ok {
+		return nil, nil, damage // the disk failed, not the contents
+	}
+	return s, damage, nil
+}
+
+// begin makes an empty segment at p the whole log; the segments there were have
+// been retired.
+func (l *Log) begin(p Pos) error {
+	s, err := l.create(p)
+	if err != nil {
+		return err
+	}
+	if err := l.dir.Rename(newFile, s.name); err != nil {
+		return errors.Join(err, s.release())
+	}
+	l.segs, l.published = []*segment{s}, p
+	return nil
+}
+
+// create writes the file of an empty segment, which still is to be renamed to
+// its name, and holds it open.
+func (l *Log) create(base Pos) (*segment, error) {
+	f, err := l.dir.OpenFile(newFile, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := f.Write(encodeSegmentHeader(l.id, base)); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	l.newNames = true
+	return &segment{
+		name: segmentName(base), id: l.id, base: base, size: segmentHeaderSize,
+		newest: l.opt.Now(), dirty: true, file: f, refs: 1,
+	}, nil
+}
+
+func newID() string {
+	var b [idLen / 2]byte
+	rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
+}
+
+func validID(id string) bool {
+	return len(id) == idLen && strings.Trim(id, "0123456789abcdef") == ""
+}
+
+func (l *Log) readID() error {
+	b, err := l.dir.ReadFile(idFile)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if id := strings.TrimSpace(string(b)); validID(id) {
+		l.id = id
+	}
+	return nil
+}
+
+// writeID replaces the identity file: written beside, synced, renamed, and the
+// directory synced.
+func (l *Log) writeID(id string) error {
+	f, err := l.dir.Create(idFile + ".tmp")
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(id + "\n")
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("write identity: %w", err)
+	}
+	if err := l.dir.Rename(idFile+".tmp", idFile); err != nil {
+		return err
+	}
+	l.id = id
+	return l.syncDir()
+}
