@@ -34,6 +34,19 @@ const (
 	SuffixJournal = "-journal"
 )
 
+// Suffix is what the name of a file of this role has after its database's name; "" for roles without a fixed one.
+func (r Role) Suffix() string {
+	switch r {
+	case RoleWAL:
+		return SuffixWAL
+	case RoleSHM:
+		return SuffixSHM
+	case RoleJournal:
+		return SuffixJournal
+	}
+	return ""
+}
+
 // superJournalTail is the length of what follows the database's name: -mj, six hex digits, 9, two hex digits.
 const superJournalTail = len("-mjHHHHHH9HH")
 

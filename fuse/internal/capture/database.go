@@ -1,0 +1,203 @@
+package capture
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"weir/fuse/internal/dbfile"
+	"weir/stream"
+)
+
+// StateDir is the directory beside the databases in which weir keeps its own
+// files: for a database db, its log and page checksums are in .weir/db.
+const StateDir = ".weir"
+
+// Options are the optional settings of Open; the zero value works.
+type Options struct {
+	// Path names the database in messages and in Status. Default: its name.
+	Path   string
+	Log    stream.LogOptions
+	Logger *slog.Logger
+}
+
+// Database captures the transactions of one SQLite database.
+type Database struct {
+	root   *os.Root // the directory that holds the database and its companions
+	state  *os.Root // .weir/<name> in it
+	name   string
+	path   string
+	logger *slog.Logger
+	log    *stream.Log
+	look   *looker
+
+	mu sync.Mutex
+
+	// db, journal and shm are open for reading where the files exist, else nil.
+	// Replaced when a file of that name comes or goes. Guarded by mu.
+	db, journal, shm *os.File
+
+	// sums is the database at log.Last().
+	// Invariant: sums.Total() == log.Last().PostApplyChecksum, or the log is
+	// at position zero and sums is empty. Guarded by mu.
+	sums *stream.Sums
+
+	wal   wal      // guarded by mu
+	dirty dirtySet // guarded by mu
+
+	// idle is closed and replaced when dirty becomes empty. Guarded by mu.
+	idle chan struct{}
+
+	lastErr error // of the last failed capture; nil again after a good one. Guarded by mu.
+	warned  map[string]bool
+}
+
+var _ = (stream.Database)((*Database)(nil))
+
+// Open opens the database called name in root for capture and brings the log
+// up to date with it. The database need not exist yet. No process may have it
+// open, and a hot journal must have been rolled back.
+func Open(root *os.Root, name string, opt Options) (*Database, error) {
+	d := &Database{root: root, name: name, path: opt.Path, logger: opt.Logger, warned: make(map[string]bool), idle: make(chan struct{})}
+	if d.path == "" {
+		d.path = name
+	}
+	if d.logger == nil {
+		d.logger = slog.New(slog.DiscardHandler)
+	}
+	if err := d.open(opt.Log); err != nil {
+		d.closeFiles()
+		return nil, fmt.Errorf("open %s: %w", d.path, err)
+	}
+	d.look = startLooker(d)
+	return d, nil
+}
+
+func (d *Database) open(opt stream.LogOptions) error {
+	dir := filepath.Join(StateDir, d.name)
+	if err := d.root.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	var err error
+	if d.state, err = d.root.OpenRoot(dir); err != nil {
+		return err
+	}
+	if d.log, err = stream.OpenLog(d.state, opt); err != nil {
+		return err
+	}
+	for _, role := range []dbfile.Role{dbfile.RoleDatabase, dbfile.RoleJournal, dbfile.RoleWAL, dbfile.RoleSHM} {
+		if err := d.reopen(role); err != nil {
+			return err
+		}
+	}
+	return d.recover()
+}
+
+// reopen opens the file of the given role anew, or notes that there is none.
+func (d *Database) reopen(role dbfile.Role) error {
+	at := d.handle(role)
+	if at == nil {
+		return nil
+	}
+	if *at != nil {
+		(*at).Close()
+	}
+	f, err := d.root.Open(d.name + role.Suffix())
+	if errors.Is(err, fs.ErrNotExist) {
+		f, err = nil, nil
+	}
+	*at = f
+	return err
+}
+
+// handle is where the open file of a role is kept; nil for a role of which
+// capture keeps none.
+func (d *Database) handle(role dbfile.Role) **os.File {
+	switch role {
+	case dbfile.RoleDatabase:
+		return &d.db
+	case dbfile.RoleJournal:
+		return &d.journal
+	case dbfile.RoleWAL:
+		return &d.wal.file
+	case dbfile.RoleSHM:
+		return &d.shm
+	}
+	return nil
+}
+
+// Log is the log that capture appends to.
+func (d *Database) Log() *stream.Log { return d.log }
+
+// Close captures what is committed, saves the page checksums so that the next
+// Open need not read the database, and closes the log. The mount must be gone.
+func (d *Database) Close() error {
+	d.look.stop()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	_, err := d.captureWAL()
+	return errors.Join(err, d.log.Sync(), d.save(), d.closeFiles())
+}
+
+func (d *Database) closeFiles() error {
+	var errs []error
+	for _, f := range []*os.File{d.db, d.journal, d.wal.file, d.shm} {
+		if f != nil {
+			errs = append(errs, f.Close())
+		}
+	}
+	if d.log != nil {
+		errs = append(errs, d.log.Close())
+	}
+	if d.state != nil {
+		errs = append(errs, d.state.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Status reports the database's position and health.
+func (d *Database) Status() stream.Status {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s := stream.Status{Path: d.path, Role: stream.RolePrimary, ID: d.log.ID(), Pos: d.log.Published(), PageSize: d.sums.PageSize(), Size: d.sums.Len()}
+	if d.lastErr != nil {
+		s.LastError = d.lastErr.Error()
+	}
+	return s
+}
+
+// note keeps err for Status and says it once, until another or none comes.
+// The caller holds mu.
+func (d *Database) note(err error) {
+	if err != nil && (d.lastErr == nil || d.lastErr.Error() != err.Error()) {
+		d.logger.Error("capture", "db", d.path, "err", err)
+	}
+	d.lastErr = err
+}
+
+// warnOnce says text once in the life of the Database. The caller holds mu.
+func (d *Database) warnOnce(text string) {
+	if !d.warned[text] {
+		d.warned[text] = true
+		d.logger.Warn(text, "db", d.path)
+	}
+}
+
+// readAt fills buf from f at off; what lies beyond the end of the file reads
+// as zeros, as SQLite reads it.
+func readAt(f *os.File, buf []byte, off int64) error {
+	n := 0
+	if f != nil {
+		var err error
+		if n, err = f.ReadAt(buf, off); err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+	}
+	clear(buf[n:])
+	return nil
+}

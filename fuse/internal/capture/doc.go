@@ -1,0 +1,70 @@
+// Package capture turns what SQLite writes to one database into transactions
+// in a [stream.Log]. It is the primary's pure middle: it knows neither the
+// kernel nor the network. Bytes of the database, its WAL, wal-index and
+// rollback journal go in, with signals that say when to look at them;
+// transactions come out.
+//
+// # What is committed
+//
+// WAL mode (https://www.sqlite.org/walformat.html): the frames that the
+// wal-index header counts in mxFrame. A commit frame in the WAL alone is not
+// enough: its writer may still fail, and the next one overwrites it. Where no
+// wal-index file exists (locking_mode=EXCLUSIVE) a commit frame whose checksum
+// chain holds is committed, as it is for SQLite's own recovery.
+//
+// Rollback modes (https://www.sqlite.org/atomiccommit.html): the end of the
+// journal (removed, cut to nothing, or its header zeroed) commits every page
+// written since the journal began. Every write to the database passes
+// [Database.Write], so that set of pages is exact. The journal's own page
+// numbers are not: SQLite does not journal a free page that it takes into use.
+// A rollback ends its journal too, but leaves every page as it was, and a set
+// of pages in which none differs is no transaction.
+//
+// Both meet in one commit; nothing after it knows the journal mode.
+//
+// # Why nothing is missed
+//
+// Rule 1. Nothing is overwritten before it is captured. SQLite restarts,
+// truncates or removes a WAL only after a checkpoint that copied all of it,
+// and such a checkpoint ends with an ftruncate of the database, whatever
+// synchronous says. So capture catches up with mxFrame before it lets through
+// any write or truncation of the database, and any removal or truncation of
+// the WAL.
+//
+// Rule 2. In rollback modes a page is read between the journal's end and the
+// next write to the database, both of which wait for it. Where the end itself
+// is not seen (a header zeroed in place, journal_mode=PERSIST), the next write
+// to the database finds another journal than the one under which the pages
+// were written, and commits them first.
+//
+// Rule 3. The database file is never ahead of the log, by rules 1 and 2.
+//
+// # Durable order
+//
+//	WAL       1 SQLite writes frames and publishes them in the wal-index
+//	          2 the transaction is appended to the log, and published
+//	          3 before a checkpoint is let finish, the log is synced
+//	rollback  1 SQLite writes pages under a journal
+//	          2 the transaction is appended to the log, not yet published
+//	          3 the journal's end is let through
+//	          4 the transaction is published
+//
+// A crash before WAL 2 leaves frames that [Open] finds behind the last logged
+// one and captures one by one. A crash between rollback 2 and 3 leaves a
+// journal that SQLite rolls back and a last log record that never was: Open
+// finds that the pages' checksums are those of the record before, and moves it
+// aside; no follower has seen it. A crash between 3 and 4 is no difference.
+//
+// Open compares checksums of all pages with the log's positions unless the
+// files are unchanged since a clean [Database.Close]. Pages that are not at
+// any logged position (an app wrote while nothing was mounted) become one
+// catch-up transaction where the table of the last position was saved, and a
+// new start of the log where it was not: followers then take a delta.
+//
+// # Locks
+//
+// Database.mu guards everything below a Database and is held over the backing
+// write that it gates, so that capture never reads half a write. The log's own
+// mutex is taken inside it. No callback runs under it except the op that a
+// caller passes in, which must not come back.
+package capture

@@ -1,0 +1,134 @@
+package capture
+
+import (
+	"runtime"
+	"sync"
+	"time"
+)
+
+// looker captures what the app commits without passing the daemon: a WAL's
+// writer publishes frames in shared memory, which signals nobody. A signal
+// (the frames' own write, or their sync) comes a little earlier, so after one
+// the looker looks until it finds something.
+//
+// A journal's end is seen as it happens, but for a header that is zeroed in
+// place without a sync (journal_mode=PERSIST, synchronous=OFF). So after a
+// write to the database the looker looks now and then until the pages are
+// committed.
+type looker struct {
+	d     *Database
+	wal   chan struct{} // of capacity 1: the WAL was written
+	dirty chan struct{} // of capacity 1: pages were written under a journal
+	quit  chan struct{}
+	done  sync.WaitGroup
+}
+
+const (
+	// spinFor is how long after a signal the looker looks without sleeping: a
+	// writer publishes within microseconds.
+	spinFor = 40 * time.Microsecond
+	// lookMin and lookMax bound the sleep between two looks; it doubles.
+	lookMin = 50 * time.Microsecond
+	lookMax = 100 * time.Millisecond
+	// lookFor is how long it goes on where nothing in the files shows that a
+	// commit is under way.
+	lookFor = 10 * time.Millisecond
+)
+
+func startLooker(d *Database) *looker {
+	l := &looker{d: d, wal: make(chan struct{}, 1), dirty: make(chan struct{}, 1), quit: make(chan struct{})}
+	l.done.Go(l.run)
+	return l
+}
+
+func (l *looker) stop() {
+	close(l.quit)
+	l.done.Wait()
+}
+
+// Look says that the WAL was written or synced. It returns at once.
+func (d *Database) Look() { signal(d.look.wal) }
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+func (l *looker) run() {
+	for {
+		select {
+		case <-l.wal:
+			l.lookUntilFound()
+		case <-l.dirty:
+			l.lookUntilClean()
+		case <-l.quit:
+			return
+		}
+	}
+}
+
+func (l *looker) lookUntilFound() {
+	sleep := lookMin
+	for start := time.Now(); !l.d.lookNow(); {
+		since := time.Since(start)
+		if since < spinFor {
+			runtime.Gosched()
+			continue
+		}
+		if since > lookFor && !l.d.commitUnderWay() {
+			return
+		}
+		select {
+		case <-time.After(sleep):
+			sleep = min(2*sleep, lookMax)
+		case <-l.wal:
+		case <-l.quit:
+			return
+		}
+	}
+}
+
+// lookUntilClean looks until the pages written under a journal are committed.
+func (l *looker) lookUntilClean() {
+	for sleep := time.Millisecond; l.d.underJournal(); sleep = min(2*sleep, lookMax) {
+		select {
+		case <-time.After(sleep):
+			l.d.lookNow()
+		case <-l.wal:
+			l.d.lookNow()
+		case <-l.quit:
+			return
+		}
+	}
+}
+
+// underJournal tells whether pages wait for their journal to end.
+func (d *Database) underJournal() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return !d.dirty.empty() && d.dirty.journal != (journalID{})
+}
+
+// lookNow captures what is committed; false where that is nothing new.
+func (d *Database) lookNow() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	progress, err := d.captureWAL()
+	if err == nil && !progress {
+		progress, err = d.lookDirty()
+	}
+	if err != nil || progress {
+		d.note(err)
+	}
+	return progress
+}
+
+// commitUnderWay tells whether the files show a commit that is not yet
+// published, so that it is worth looking on.
+func (d *Database) commitUnderWay() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.uncommitted()
+}

@@ -1,0 +1,310 @@
+package capture
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"syscall"
+
+	"github.com/superfly/ltx"
+
+	"weir/fuse/internal/dbfile"
+	"weir/stream"
+)
+
+// sumsFile holds the page checksums of the last clean Close.
+const sumsFile = "sums"
+
+// saved heads sumsFile: the state that the checksums belong to, and the files
+// as they were.
+type saved struct {
+	Pos string
+	// Database and WAL are the files when they were saved.
+	Database, WAL fileID
+	// Frame and Sum are how far the WAL was captured.
+	Frame uint32
+	Sum   [2]uint32
+}
+
+// fileID tells whether a file was changed since: any write moves its times.
+type fileID struct {
+	Inode        uint64
+	Size         int64
+	Mtime, Ctime int64 // ns since the epoch
+}
+
+func identify(f *os.File) (id fileID, err error) {
+	if f == nil {
+		return id, nil
+	}
+	fi, err := f.Stat()
+	if err != nil {
+		return id, err
+	}
+	st := fi.Sys().(*syscall.Stat_t)
+	return fileID{st.Ino, st.Size, st.Mtim.Nano(), st.Ctim.Nano()}, nil
+}
+
+func (d *Database) identify() (db, wal fileID, err error) {
+	if db, err = identify(d.db); err != nil {
+		return db, wal, err
+	}
+	wal, err = identify(d.wal.file)
+	return db, wal, err
+}
+
+// save writes sumsFile anew.
+func (d *Database) save() error {
+	if !d.dirty.empty() {
+		return nil
+	}
+	db, wal, err := d.identify()
+	if err != nil {
+		return err
+	}
+	s := saved{Pos: d.log.Last().String(), Database: db, WAL: wal, Frame: d.wal.frame, Sum: d.wal.sum}
+	f, err := d.state.Create(sumsFile + ".tmp")
+	if err != nil {
+		return err
+	}
+	w := bufio.NewWriter(f)
+	err = json.NewEncoder(w).Encode(s)
+	if err == nil {
+		_, err = d.sums.WriteTo(w)
+	}
+	if err = errors.Join(err, w.Flush(), f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return d.state.Rename(sumsFile+".tmp", sumsFile)
+}
+
+// load reads sumsFile; sums is nil where there is none that can be used.
+func (d *Database) load() (s saved, sums *stream.Sums, err error) {
+	f, err := d.state.Open(sumsFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return s, nil, nil
+	}
+	if err != nil {
+		return s, nil, err
+	}
+	defer f.Close()
+	r := bufio.NewReader(f)
+	line, err := r.ReadSlice('\n')
+	if err == nil {
+		err = json.Unmarshal(line, &s)
+	}
+	if err == nil {
+		sums, err = stream.ReadSums(r, math.MaxUint32)
+	}
+	if err == nil && (s.Pos != d.log.Last().String() || sums.Total() != d.log.Last().PostApplyChecksum) {
+		return s, nil, nil
+	}
+	if err != nil {
+		d.logger.Warn("page checksums of the last stop cannot be used, reading the database instead", "db", d.path, "err", err)
+		return s, nil, nil
+	}
+	return s, sums, nil
+}
+
+// recover brings sums and log to the state that the files hold.
+func (d *Database) recover() error {
+	d.wal.forget()
+	s, sums, err := d.load()
+	if err != nil {
+		return err
+	}
+	db, wal, err := d.identify()
+	if err != nil {
+		return err
+	}
+	if sums != nil && s.Database == db && s.WAL == wal {
+		return d.resume(s, sums)
+	}
+	if ok, err := d.recoverBehind(); ok || err != nil {
+		return err
+	}
+	return d.recoverAll(sums)
+}
+
+// resume goes on where a clean Close left off.
+func (d *Database) resume(s saved, sums *stream.Sums) error {
+	d.sums = sums
+	if d.wal.file == nil || s.Frame == 0 {
+		return nil
+	}
+	hdr, ok, err := d.wal.readHeader()
+	if err != nil || !ok {
+		return err
+	}
+	d.wal.restart(hdr)
+	if err := d.indexTo(s.Frame); err != nil {
+		return err
+	}
+	return d.captureRest()
+}
+
+// recoverBehind handles a database whose WAL goes on where the log ends, in
+// the WAL that the last transaction came from or at the start of another: what
+// follows is captured one by one. It returns false where that is not so.
+func (d *Database) recoverBehind() (bool, error) {
+	if d.wal.file == nil {
+		return false, nil
+	}
+	hdr, ok, err := d.wal.readHeader()
+	if err != nil || !ok {
+		return false, err
+	}
+	d.sums = stream.NewSums(0)
+	pageSize, size, err := d.shape()
+	if err != nil {
+		return false, err
+	}
+	d.wal.restart(hdr)
+	if h, ok := d.lastHeader(); ok && hdr.Salt == [2]uint32{h.WALSalt1, h.WALSalt2} && hdr.PageSize == h.PageSize && h.WALSize > 0 {
+		frame := uint32((h.WALOffset + h.WALSize - dbfile.WALHeaderSize) / d.wal.hdr.FrameSize())
+		if err := d.indexTo(frame); err != nil || d.wal.frame != frame {
+			return false, err
+		}
+		pageSize, size = h.PageSize, h.Commit
+	}
+	sums, err := d.readSums(size, pageSize)
+	if err != nil || sums.Total() != d.log.Last().PostApplyChecksum {
+		return false, err
+	}
+	d.sums = sums
+	return true, d.captureRest()
+}
+
+func (d *Database) lastHeader() (ltx.Header, bool) {
+	last := d.log.Last()
+	pos, h, ok := d.log.Find(last.PostApplyChecksum)
+	return h, ok && pos == last
+}
+
+// recoverAll reads the whole database with all that its WAL commits, finds it
+// in the log, or adds the difference to the log. before, where it is known, is
+// the database at the log's last position.
+func (d *Database) recoverAll(before *stream.Sums) error {
+	sums, err := d.readAll()
+	if err != nil {
+		return err
+	}
+	if sums.Len() == 0 && d.log.Last() == (stream.Pos{}) {
+		d.sums = sums
+		return nil
+	}
+	if pos, _, ok := d.log.Find(sums.Total()); ok {
+		d.sums = sums
+		return d.cutLog(pos)
+	}
+	if before != nil {
+		return d.catchUp(before, sums)
+	}
+	d.sums = sums
+	pos := stream.Pos{TXID: d.log.Last().TXID + 1, PostApplyChecksum: sums.Total()}
+	if pos.TXID > 1 {
+		d.logger.Warn("the database was changed while weir did not see it; replicas get the pages that differ", "db", d.path, "pos", pos)
+	}
+	return d.log.Reset(pos)
+}
+
+// cutLog drops what the log has after pos: transactions that did not survive.
+func (d *Database) cutLog(pos stream.Pos) error {
+	if pos == d.log.Last() {
+		return nil
+	}
+	d.logger.Warn("the log was ahead of the database; its end is moved aside", "db", d.path, "log", d.log.Last(), "database", pos)
+	return d.log.TruncateAfter(pos)
+}
+
+// catchUp commits as one transaction what changed while weir did not see it.
+func (d *Database) catchUp(before, now *stream.Sums) error {
+	d.sums = before
+	c := change{pageSize: now.PageSize(), size: now.Len(), differing: true, read: d.readPage}
+	if c.pageSize == 0 {
+		c.pageSize = before.PageSize()
+	}
+	c.pages = span(1, c.size, c.pageSize)
+	if _, err := d.commit(c); err != nil {
+		return err
+	}
+	d.logger.Info("caught up with changes made while weir did not run", "db", d.path, "pos", d.log.Last())
+	d.log.Publish()
+	return nil
+}
+
+// readAll indexes the whole WAL and reads every page's checksum.
+func (d *Database) readAll() (*stream.Sums, error) {
+	d.sums = stream.NewSums(0)
+	pageSize, size, err := d.shape()
+	if err != nil {
+		return nil, err
+	}
+	d.wal.forget()
+	if d.wal.file != nil && size > 0 {
+		hdr, ok, err := d.wal.readHeader()
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			d.wal.restart(hdr)
+			walSize, err := d.indexAll()
+			if err != nil {
+				return nil, err
+			}
+			if walSize > 0 {
+				pageSize, size = hdr.PageSize, walSize
+			}
+		}
+	}
+	return d.readSums(size, pageSize)
+}
+
+// indexAll indexes all committed frames and returns the database's size after
+// the last, 0 where there is none.
+func (d *Database) indexAll() (size uint32, err error) {
+	for {
+		t, err := d.scanTxn()
+		if err != nil {
+			return size, ignoreEOF(err)
+		}
+		d.wal.advance(t)
+		size = t.size
+	}
+}
+
+// indexTo indexes the committed frames up to frame.
+func (d *Database) indexTo(frame uint32) error {
+	for d.wal.frame < frame {
+		t, err := d.scanTxn()
+		if err != nil {
+			return ignoreEOF(err)
+		}
+		d.wal.advance(t)
+	}
+	return nil
+}
+
+// captureRest captures what the WAL commits after the indexed frames. No
+// process has the database open, so frames that verify are committed.
+func (d *Database) captureRest() error {
+	_, err := d.captureTo(committed{mxFrame: math.MaxUint32, unnamed: true})
+	return err
+}
+
+// readSums reads all pages as of the indexed frames.
+func (d *Database) readSums(size, pageSize uint32) (*stream.Sums, error) {
+	sums := stream.NewSums(pageSize)
+	buf := make([]byte, pageSize)
+	for _, pgno := range span(1, size, pageSize) {
+		if err := d.readPage(pgno, buf); err != nil {
+			return nil, fmt.Errorf("read page %d: %w", pgno, err)
+		}
+		sums.Set(pgno, stream.PageSum(pgno, buf))
+	}
+	return sums, nil
+}

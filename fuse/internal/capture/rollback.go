@@ -1,0 +1,336 @@
+package capture
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"weir/fuse/internal/dbfile"
+)
+
+// journalID tells one rollback journal from another: the fields of its first
+// header that stay as they are while it lives (nonce, original size, sector
+// size, page size). The zero value means that there is no live journal: none
+// at all, an empty one, or one whose header is zeroed.
+type journalID [16]byte
+
+// Offset of journalID in a journal's header
+// (https://www.sqlite.org/fileformat.html#the_rollback_journal).
+const journalIDOffset = 12
+
+// dirtySet is the pages written since the last commit or rollback, while the
+// database is not in WAL mode.
+type dirtySet struct {
+	pages map[uint32]struct{}
+	// all says that the page size was not known, or the whole file replaced.
+	all bool
+	// resized says that the file's size was set.
+	resized bool
+	// journal is the journal under which the pages were written; zero where
+	// they were written without one (cp, journal_mode=OFF or MEMORY).
+	journal journalID
+}
+
+func (s *dirtySet) empty() bool { return len(s.pages) == 0 && !s.all && !s.resized }
+
+// add notes a write of n bytes at off.
+func (s *dirtySet) add(off, n int64, pageSize uint32) {
+	if pageSize == 0 {
+		s.all = true
+		return
+	}
+	if s.pages == nil {
+		s.pages = make(map[uint32]struct{})
+	}
+	for at := off / int64(pageSize); at*int64(pageSize) < off+n; at++ {
+		s.pages[uint32(at)+1] = struct{}{}
+	}
+}
+
+// Write writes p to the database file through w, after what it would
+// overwrite is captured.
+func (d *Database) Write(w io.WriterAt, p []byte, off int64) (int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	checkpoint, err := d.beforeWrite()
+	if err != nil {
+		return 0, err
+	}
+	if !checkpoint {
+		d.dirty.add(off, int64(len(p)), d.sums.PageSize())
+		signal(d.look.dirty)
+	}
+	return w.WriteAt(p, off)
+}
+
+// Truncate sets the database file's size to size bytes by op, after what it
+// would cut is captured. It is also how a checkpoint that copied the whole
+// WAL ends.
+func (d *Database) Truncate(size int64, op func() error) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	checkpoint, err := d.beforeWrite()
+	if err != nil {
+		return err
+	}
+	if checkpoint {
+		return d.endCheckpoint(op)
+	}
+	d.dirty.resized = true
+	return op()
+}
+
+// beforeWrite captures what a change of the database file may overwrite, and
+// tells whether the change is a checkpoint's: then its pages are captured
+// already.
+func (d *Database) beforeWrite() (checkpoint bool, err error) {
+	live, err := d.journalNow()
+	if err != nil {
+		return false, err
+	}
+	if live == (journalID{}) {
+		if _, err := d.captureWAL(); err != nil {
+			d.note(err)
+			return false, err
+		}
+		if d.wal.frame > 0 {
+			return true, nil
+		}
+	}
+	if !d.dirty.empty() && d.dirty.journal != live {
+		d.commitDirty()
+		d.log.Publish()
+	}
+	d.dirty.journal = live
+	return false, nil
+}
+
+// journalNow reads which journal is live.
+func (d *Database) journalNow() (id journalID, err error) {
+	if d.journal == nil {
+		return id, nil
+	}
+	_, err = d.journal.ReadAt(id[:], journalIDOffset)
+	if errors.Is(err, io.EOF) {
+		return journalID{}, nil
+	}
+	return id, err
+}
+
+// endJournal runs op, which ends the journal, between the capture of what that
+// commits and its publication.
+func (d *Database) endJournal(op func() error) error {
+	if d.dirty.journal == (journalID{}) {
+		return op()
+	}
+	dirty := d.dirty
+	u := d.commitDirty()
+	if err := op(); err != nil {
+		d.dirty = dirty
+		if u != nil {
+			d.revert(u)
+			return errors.Join(err, d.log.Withdraw())
+		}
+		return err
+	}
+	d.log.Publish()
+	return nil
+}
+
+// commitDirty commits the dirty pages as one transaction that is not yet
+// published. Where that fails they stay dirty: the next commit takes them
+// along, so that no replica is ever wrong, only behind.
+func (d *Database) commitDirty() *undo {
+	c, err := d.dirtyChange()
+	var u *undo
+	if err == nil {
+		u, err = d.commit(c)
+	}
+	d.note(err)
+	if err != nil {
+		return nil
+	}
+	d.dirty = dirtySet{}
+	close(d.idle)
+	d.idle = make(chan struct{})
+	return u
+}
+
+// dirtyChange is the change that the dirty pages make.
+func (d *Database) dirtyChange() (change, error) {
+	pageSize, size, err := d.shape()
+	if err != nil {
+		return change{}, err
+	}
+	c := change{pageSize: pageSize, size: size, differing: true, read: d.readDatabase(pageSize)}
+	if d.dirty.all || pageSize != d.sums.PageSize() {
+		c.pages = span(1, size, pageSize)
+		return c, nil
+	}
+	for pgno := d.sums.Len() + 1; pgno <= size; pgno++ {
+		d.dirty.pages = addPage(d.dirty.pages, pgno)
+	}
+	c.pages = sortedPages(d.dirty.pages, size, pageSize)
+	return c, nil
+}
+
+// shape reads the page size and the size in pages of the database file. An
+// empty or missing file is a database of no pages.
+func (d *Database) shape() (pageSize, size uint32, err error) {
+	if d.db == nil {
+		return d.sums.PageSize(), 0, nil
+	}
+	fi, err := d.db.Stat()
+	if err != nil {
+		return 0, 0, err
+	}
+	if fi.Size() == 0 {
+		return d.sums.PageSize(), 0, nil
+	}
+	var b [dbfile.HeaderSize]byte
+	if _, err := d.db.ReadAt(b[:], 0); err != nil {
+		return 0, 0, fmt.Errorf("read header: %w", err)
+	}
+	h, err := dbfile.ParseHeader(b[:])
+	if err != nil {
+		return 0, 0, err
+	}
+	return h.PageSize, uint32(fi.Size() / int64(h.PageSize)), nil
+}
+
+// readDatabase reads pages from the database file.
+func (d *Database) readDatabase(pageSize uint32) func(uint32, []byte) error {
+	return func(pgno uint32, buf []byte) error {
+		return readAt(d.db, buf, int64(pgno-1)*int64(pageSize))
+	}
+}
+
+// lookDirty commits the dirty pages where their journal has ended.
+func (d *Database) lookDirty() (progress bool, err error) {
+	if d.dirty.empty() || d.dirty.journal == (journalID{}) {
+		return false, nil
+	}
+	live, err := d.journalNow()
+	if err != nil || live == d.dirty.journal {
+		return false, err
+	}
+	d.commitDirty()
+	d.log.Publish()
+	return d.dirty.empty(), nil
+}
+
+// settle commits pages that were written without a journal, at a moment that
+// is a boundary for who writes so: a sync of the database, or its close.
+func (d *Database) settle() {
+	if d.dirty.empty() || d.dirty.journal != (journalID{}) {
+		return
+	}
+	d.commitDirty()
+	d.log.Publish()
+}
+
+// Flushed says that a process closes a handle of the database file.
+func (d *Database) Flushed() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.settle()
+}
+
+// Synced says that the file of the given role was synced; the reply to who
+// asked for it waits for Synced to return.
+func (d *Database) Synced(role dbfile.Role) {
+	d.mu.Lock()
+	switch role {
+	case dbfile.RoleJournal:
+		if _, err := d.lookDirty(); err != nil {
+			d.note(err)
+		}
+	case dbfile.RoleDatabase:
+		if !d.dirty.empty() && d.dirty.journal == (journalID{}) {
+			d.warnOnce("a transaction without a rollback journal (journal_mode=OFF or MEMORY): captured when it is synced; use WAL, DELETE, TRUNCATE or PERSIST for exact transactions")
+			d.settle()
+		}
+	}
+	d.mu.Unlock()
+	if role == dbfile.RoleWAL {
+		d.Look()
+	}
+}
+
+// Journal, WAL and the database itself come and go by these.
+
+// Opened says that a process opened or created the file of the given role.
+func (d *Database) Opened(role dbfile.Role) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if at := d.handle(role); at == nil || *at != nil {
+		return nil
+	}
+	return d.reopen(role)
+}
+
+// Remove runs op, which removes the file of the given role or gives it another
+// name, after what goes with it is captured.
+func (d *Database) Remove(role dbfile.Role, op func() error) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	err := d.remove(role, op)
+	if err != nil {
+		return err
+	}
+	return d.reopen(role)
+}
+
+func (d *Database) remove(role dbfile.Role, op func() error) error {
+	switch role {
+	case dbfile.RoleJournal:
+		return d.endJournal(op)
+	case dbfile.RoleWAL:
+		if _, err := d.captureWAL(); err != nil {
+			return err
+		}
+		if err := op(); err != nil {
+			return err
+		}
+		d.wal.forget()
+		return nil
+	}
+	return op()
+}
+
+// Resize runs op, which sets the size of the journal or WAL, after what it
+// cuts is captured.
+func (d *Database) Resize(role dbfile.Role, size int64, op func() error) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case role == dbfile.RoleJournal && size == 0:
+		return d.endJournal(op)
+	case role == dbfile.RoleWAL:
+		if _, err := d.captureWAL(); err != nil {
+			return err
+		}
+	}
+	return op()
+}
+
+// Replaced runs op, which puts another file in the database's place or takes
+// it away, and commits the difference.
+func (d *Database) Replaced(op func() error) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if _, err := d.captureWAL(); err != nil {
+		return err
+	}
+	if err := op(); err != nil {
+		return err
+	}
+	if err := d.reopen(dbfile.RoleDatabase); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	d.dirty.all = true
+	d.commitDirty()
+	d.log.Publish()
+	return nil
+}

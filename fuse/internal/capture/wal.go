@@ -1,0 +1,273 @@
+package capture
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+
+	"weir/fuse/internal/dbfile"
+)
+
+// wal is how far one database's WAL is captured.
+type wal struct {
+	// file is the WAL, nil where there is none.
+	file *os.File
+
+	// hdr is the header of the WAL that the fields below speak of. A WAL that
+	// SQLite restarts has another header with other salts.
+	hdr dbfile.WALHeader
+
+	// frame is the last captured frame, a commit frame; 0 before the first.
+	frame uint32
+
+	// sum is the running checksum after frame.
+	sum [2]uint32
+
+	// index has the newest frame of each page.
+	// Invariant: frames in index are at most frame, and those that are not in
+	// it are in the database file.
+	index map[uint32]uint32
+}
+
+// errWALBehind says that the WAL does not hold what the wal-index counts: a
+// writer is about to write it, or the file is damaged.
+var errWALBehind = errors.New("the WAL ends before the last committed frame that the wal-index names")
+
+// restart begins the capture of a WAL with another header.
+func (w *wal) restart(hdr dbfile.WALHeader) {
+	w.hdr, w.frame, w.sum, w.index = hdr, 0, hdr.Cksum, make(map[uint32]uint32)
+}
+
+// forget is for a WAL that is gone, or whose frames are all in the database.
+func (w *wal) forget() { w.restart(dbfile.WALHeader{}) }
+
+func (w *wal) readPage(frame uint32, buf []byte) error {
+	return readAt(w.file, buf, w.hdr.FrameOffset(frame)+dbfile.FrameHeaderSize)
+}
+
+// readHeader reads the WAL's header; ok is false where there is none yet.
+func (w *wal) readHeader() (hdr dbfile.WALHeader, ok bool, err error) {
+	var b [dbfile.WALHeaderSize]byte
+	if _, err := w.file.ReadAt(b[:], 0); errors.Is(err, io.EOF) {
+		return hdr, false, nil
+	} else if err != nil {
+		return hdr, false, err
+	}
+	hdr, err = dbfile.ParseWALHeader(b[:])
+	return hdr, err == nil, nil
+}
+
+// committed is what the wal-index says is committed.
+type committed struct {
+	mxFrame uint32
+	salt    [2]uint32
+	// unnamed says that there is no wal-index: frames that verify are committed.
+	unnamed bool
+	// attempted is the frame up to which the last checkpoint copied, or tried to.
+	attempted uint32
+}
+
+// indexTries is how often a wal-index header that a writer is just changing is
+// read again; the change takes nanoseconds.
+const indexTries = 100
+
+// committedNow reads the wal-index header; ok is false where a recovery is at
+// work on it.
+func (d *Database) committedNow() (c committed, ok bool, err error) {
+	if d.shm == nil {
+		return committed{mxFrame: math.MaxUint32, unnamed: true}, true, nil
+	}
+	var b [2*dbfile.IndexHeaderSize + dbfile.CkptInfoSize]byte
+	for range indexTries {
+		if _, err := d.shm.ReadAt(b[:], 0); err != nil {
+			return c, false, ignoreEOF(err)
+		}
+		h, err := dbfile.ParseIndexHeader(b[:])
+		if err == nil {
+			info, err := dbfile.ParseCkptInfo(b[:])
+			return committed{mxFrame: h.MxFrame, salt: h.Salt, attempted: info.NBackfillAttempted}, err == nil, err
+		}
+		if !errors.Is(err, dbfile.ErrIndexTorn) {
+			break
+		}
+	}
+	return c, false, nil
+}
+
+func ignoreEOF(err error) error {
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}
+
+// captureWAL captures and publishes the committed transactions that stand in
+// the WAL after the last captured one. The caller holds mu.
+func (d *Database) captureWAL() (progress bool, err error) {
+	if d.wal.file == nil {
+		return false, nil
+	}
+	c, ok, err := d.committedNow()
+	if err != nil || !ok {
+		return false, err
+	}
+	return d.captureTo(c)
+}
+
+func (d *Database) captureTo(c committed) (progress bool, err error) {
+	if c.mxFrame == 0 {
+		if c.salt != d.wal.hdr.Salt {
+			d.wal.forget()
+		}
+		return false, nil
+	}
+	hdr, ok, err := d.wal.readHeader()
+	if err != nil || !ok {
+		return false, err
+	}
+	if !c.unnamed && hdr.Salt != c.salt {
+		return false, nil
+	}
+	if hdr != d.wal.hdr {
+		d.wal.restart(hdr)
+	}
+	for d.wal.frame < c.mxFrame {
+		more, err := d.captureTxn(c)
+		if err != nil || !more {
+			return progress, err
+		}
+		progress = true
+	}
+	return progress, nil
+}
+
+// captureTxn captures the transaction after the last captured frame; false
+// where there is none.
+func (d *Database) captureTxn(c committed) (bool, error) {
+	t, err := d.scanTxn()
+	if errors.Is(err, io.EOF) && c.unnamed {
+		return false, nil
+	}
+	if errors.Is(err, io.EOF) {
+		err = errWALBehind
+	}
+	if err != nil {
+		return false, fmt.Errorf("capture %s: frame %d of %d in %s: %w", d.path, d.wal.frame+1, c.mxFrame, d.name+"-wal", err)
+	}
+	if _, err := d.commit(d.walChange(t)); err != nil {
+		return false, err
+	}
+	d.wal.advance(t)
+	d.log.Publish()
+	return true, nil
+}
+
+// walTxn is a transaction as it stands in the WAL.
+type walTxn struct {
+	last  uint32            // its commit frame
+	size  uint32            // pages after the commit
+	sum   [2]uint32         // running checksum after last
+	index map[uint32]uint32 // newest frame of each page
+}
+
+// scanTxn reads the frames after the last captured one up to the next commit
+// frame; io.EOF where the WAL has none that verifies.
+func (d *Database) scanTxn() (t walTxn, err error) {
+	t = walTxn{last: d.wal.frame, index: make(map[uint32]uint32)}
+	r := dbfile.NewWALReader(d.wal.file, d.wal.hdr, d.wal.frame, d.wal.sum)
+	page := make([]byte, d.wal.hdr.PageSize)
+	for {
+		f, err := r.Next(page)
+		if err != nil {
+			return t, err
+		}
+		t.last++
+		t.index[f.Pgno] = t.last
+		if f.Size != 0 {
+			t.size, t.sum = f.Size, r.Sum()
+			return t, nil
+		}
+	}
+}
+
+// advance notes that t is captured.
+func (w *wal) advance(t walTxn) {
+	w.frame, w.sum = t.last, t.sum
+	for pgno, frame := range t.index {
+		w.index[pgno] = frame
+	}
+}
+
+// walChange is the change that t makes: the pages in its frames, and those by
+// which it grows the database without writing them.
+func (d *Database) walChange(t walTxn) change {
+	pageSize := d.wal.hdr.PageSize
+	set := make(map[uint32]uint32, len(t.index))
+	for pgno, frame := range t.index {
+		set[pgno] = frame
+	}
+	for pgno := d.sums.Len() + 1; pgno <= t.size; pgno++ {
+		if _, ok := set[pgno]; !ok {
+			set[pgno] = 0
+		}
+	}
+	return change{
+		pageSize: pageSize,
+		size:     t.size,
+		pages:    sortedPages(set, t.size, pageSize),
+		read: func(pgno uint32, buf []byte) error {
+			if frame := set[pgno]; frame != 0 {
+				return d.wal.readPage(frame, buf)
+			}
+			return d.readPage(pgno, buf)
+		},
+		wal: walRange{
+			offset: d.wal.hdr.FrameOffset(d.wal.frame + 1),
+			size:   int64(t.last-d.wal.frame) * d.wal.hdr.FrameSize(),
+			salt:   d.wal.hdr.Salt,
+		},
+	}
+}
+
+// readPage reads a page of the database as of the last captured transaction,
+// from the WAL or from the database file. The caller holds mu.
+func (d *Database) readPage(pgno uint32, buf []byte) error {
+	if frame, ok := d.wal.index[pgno]; ok {
+		return d.wal.readPage(frame, buf)
+	}
+	return readAt(d.db, buf, int64(pgno-1)*int64(len(buf)))
+}
+
+// endCheckpoint runs op, the truncation of the database with which SQLite ends
+// a checkpoint of the whole WAL. After it SQLite may overwrite the WAL, so the
+// log is synced first, and pages are no longer read from the WAL.
+func (d *Database) endCheckpoint(op func() error) error {
+	if err := d.log.Sync(); err != nil {
+		return err
+	}
+	if err := op(); err != nil {
+		return err
+	}
+	c, ok, err := d.committedNow()
+	if err != nil || !ok {
+		return err
+	}
+	for pgno, frame := range d.wal.index {
+		if frame <= c.attempted || c.unnamed {
+			delete(d.wal.index, pgno)
+		}
+	}
+	return nil
+}
+
+// uncommitted tells whether the WAL holds a commit frame after the captured
+// ones: then its writer is about to publish it. The caller holds mu.
+func (d *Database) uncommitted() bool {
+	if d.wal.file == nil || d.wal.hdr.PageSize == 0 {
+		return false
+	}
+	_, err := d.scanTxn()
+	return err == nil
+}
