@@ -159,7 +159,7 @@ func TestSignalUnmounts(t *testing.T) {
 func TestUnmountWaitsForOpenFiles(t *testing.T) {
 	n := newPrimary(t)
 	n.start()
-	shell(t, n.db, auditSchema)
+	shell(t, n.db, "PRAGMA journal_mode = WAL;"+auditSchema)
 	reader := startBackground(t, "hold", n.db, "SELECT n FROM counter")
 	reader.next()
 	n.signal(syscall.SIGTERM)

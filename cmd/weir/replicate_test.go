@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -273,6 +274,12 @@ func TestOwnership(t *testing.T) {
 	const nobody = 65534
 	if err := os.Chown(primary.dir, nobody, nobody); err != nil {
 		t.Fatal(err)
+	}
+	// Test directories are for their owner only.
+	for dir := filepath.Dir(primary.dir); dir != os.TempDir(); dir = filepath.Dir(dir) {
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
 	}
 	primary.start()
 	cmd := command("sqlite3", primary.db, "CREATE TABLE t (x)")
