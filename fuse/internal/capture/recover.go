@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"math"
 	"os"
+	"slices"
 	"syscall"
 
 	"github.com/superfly/ltx"
@@ -25,9 +26,9 @@ type saved struct {
 	Pos string
 	// Database and WAL are the files when they were saved.
 	Database, WAL fileID
-	// Frame and Sum are how far the WAL was captured.
+	// Frame is how far the WAL with this Salt was captured.
 	Frame uint32
-	Sum   [2]uint32
+	Salt  [2]uint32
 }
 
 // fileID tells whether a file was changed since: any write moves its times.
@@ -66,7 +67,7 @@ func (d *Database) save() error {
 	if err != nil {
 		return err
 	}
-	s := saved{Pos: d.log.Last().String(), Database: db, WAL: wal, Frame: d.wal.frame, Sum: d.wal.sum}
+	s := saved{Pos: d.log.Last().String(), Database: db, WAL: wal, Frame: d.wal.frame, Salt: d.wal.hdr.Salt}
 	f, err := d.state.Create(sumsFile + ".tmp")
 	if err != nil {
 		return err
@@ -124,7 +125,7 @@ func (d *Database) recover() error {
 	if sums != nil && s.Database == db && s.WAL == wal {
 		return d.resume(s, sums)
 	}
-	if ok, err := d.recoverBehind(); ok || err != nil {
+	if ok, err := d.recoverBehind(s); ok || err != nil {
 		return err
 	}
 	return d.recoverAll(sums)
@@ -141,16 +142,17 @@ func (d *Database) resume(s saved, sums *stream.Sums) error {
 		return err
 	}
 	d.wal.restart(hdr)
-	if err := d.indexTo(s.Frame); err != nil {
+	if _, err := d.indexTo(s.Frame); err != nil {
 		return err
 	}
 	return d.captureRest()
 }
 
-// recoverBehind handles a database whose WAL goes on where the log ends, in
-// the WAL that the last transaction came from or at the start of another: what
-// follows is captured one by one. It returns false where that is not so.
-func (d *Database) recoverBehind() (bool, error) {
+// recoverBehind handles a database whose WAL goes on where the log ends: in
+// the WAL that the last transaction came from, where the last stop left it, or
+// at the start of another. What follows is captured one by one. It returns
+// false where that is not so.
+func (d *Database) recoverBehind(s saved) (bool, error) {
 	if d.wal.file == nil {
 		return false, nil
 	}
@@ -158,18 +160,50 @@ func (d *Database) recoverBehind() (bool, error) {
 	if err != nil || !ok {
 		return false, err
 	}
+	var tried []uint32
+	for _, frame := range []uint32{d.loggedFrame(hdr), s.frameIn(hdr), 0} {
+		if slices.Contains(tried, frame) {
+			continue
+		}
+		tried = append(tried, frame)
+		if ok, err := d.recoverFrom(hdr, frame); ok || err != nil {
+			return ok, err
+		}
+	}
+	return false, nil
+}
+
+// loggedFrame is the last frame of the WAL with header hdr that the log has.
+func (d *Database) loggedFrame(hdr dbfile.WALHeader) uint32 {
+	h, ok := d.lastHeader()
+	if !ok || h.WALSize == 0 || hdr.Salt != [2]uint32{h.WALSalt1, h.WALSalt2} || hdr.PageSize != h.PageSize {
+		return 0
+	}
+	return uint32((h.WALOffset + h.WALSize - dbfile.WALHeaderSize) / hdr.FrameSize())
+}
+
+func (s saved) frameIn(hdr dbfile.WALHeader) uint32 {
+	if s.Salt != hdr.Salt {
+		return 0
+	}
+	return s.Frame
+}
+
+// recoverFrom captures what the WAL has after frame, if the database as of
+// that frame is at the log's last position.
+func (d *Database) recoverFrom(hdr dbfile.WALHeader, frame uint32) (bool, error) {
 	d.sums = stream.NewSums(0)
 	pageSize, size, err := d.shape()
 	if err != nil {
 		return false, err
 	}
 	d.wal.restart(hdr)
-	if h, ok := d.lastHeader(); ok && hdr.Salt == [2]uint32{h.WALSalt1, h.WALSalt2} && hdr.PageSize == h.PageSize && h.WALSize > 0 {
-		frame := uint32((h.WALOffset + h.WALSize - dbfile.WALHeaderSize) / d.wal.hdr.FrameSize())
-		if err := d.indexTo(frame); err != nil || d.wal.frame != frame {
-			return false, err
-		}
-		pageSize, size = h.PageSize, h.Commit
+	walSize, err := d.indexTo(frame)
+	if err != nil || d.wal.frame != frame {
+		return false, err
+	}
+	if walSize > 0 {
+		pageSize, size = hdr.PageSize, walSize
 	}
 	sums, err := d.readSums(size, pageSize)
 	if err != nil || sums.Total() != d.log.Last().PostApplyChecksum {
@@ -252,7 +286,7 @@ func (d *Database) readAll() (*stream.Sums, error) {
 		}
 		if ok {
 			d.wal.restart(hdr)
-			walSize, err := d.indexAll()
+			walSize, err := d.indexTo(math.MaxUint32)
 			if err != nil {
 				return nil, err
 			}
@@ -264,10 +298,10 @@ func (d *Database) readAll() (*stream.Sums, error) {
 	return d.readSums(size, pageSize)
 }
 
-// indexAll indexes all committed frames and returns the database's size after
-// the last, 0 where there is none.
-func (d *Database) indexAll() (size uint32, err error) {
-	for {
+// indexTo indexes the committed frames up to frame, or as many as there are,
+// and returns the database's size after the last, 0 where there is none.
+func (d *Database) indexTo(frame uint32) (size uint32, err error) {
+	for d.wal.frame < frame {
 		t, err := d.scanTxn()
 		if err != nil {
 			return size, ignoreEOF(err)
@@ -275,18 +309,7 @@ func (d *Database) indexAll() (size uint32, err error) {
 		d.wal.advance(t)
 		size = t.size
 	}
-}
-
-// indexTo indexes the committed frames up to frame.
-func (d *Database) indexTo(frame uint32) error {
-	for d.wal.frame < frame {
-		t, err := d.scanTxn()
-		if err != nil {
-			return ignoreEOF(err)
-		}
-		d.wal.advance(t)
-	}
-	return nil
+	return size, nil
 }
 
 // captureRest captures what the WAL commits after the indexed frames. No

@@ -1,0 +1,295 @@
+package capture
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"weir/fuse/internal/dbfile"
+	"weir/stream"
+)
+
+// rig is a directory with a database that capture has open, and the app's side
+// of it: what a mount would pass on.
+type rig struct {
+	*testing.T
+	dir string
+	d   *Database
+	app *os.File // the database, as an app writes it
+}
+
+// newRig makes a database of some pages with SQLite and opens it.
+func newRig(t *testing.T) *rig {
+	t.Helper()
+	r := &rig{T: t, dir: t.TempDir()}
+	r.shell("CREATE TABLE t(a); WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<50) INSERT INTO t SELECT randomblob(2000) FROM n;")
+	r.open()
+	t.Cleanup(func() { r.close() })
+	return r
+}
+
+func (r *rig) open() {
+	r.Helper()
+	root, err := os.OpenRoot(r.dir)
+	if err != nil {
+		r.Fatal(err)
+	}
+	r.Cleanup(func() { root.Close() })
+	if r.d, err = Open(root, "db", Options{Logger: slog.New(slog.NewTextHandler(r.Output(), nil))}); err != nil {
+		r.Fatal(err)
+	}
+	if r.app, err = os.OpenFile(r.path(""), os.O_RDWR, 0); err != nil {
+		r.Fatal(err)
+	}
+}
+
+func (r *rig) close() {
+	if r.d != nil {
+		if err := errors.Join(r.d.Close(), r.app.Close()); err != nil {
+			r.Error(err)
+		}
+		r.d = nil
+	}
+}
+
+func (r *rig) path(suffix string) string { return filepath.Join(r.dir, "db"+suffix) }
+
+// shell runs SQL on the files themselves.
+func (r *rig) shell(sql string) {
+	r.Helper()
+	if out, err := exec.Command("sqlite3", "-bail", r.path(""), sql).CombinedOutput(); err != nil {
+		r.Fatalf("%s: %v: %s", sql, err, out)
+	}
+}
+
+// killed runs statements, each a commit, in a process that then dies.
+func (r *rig) killed(statements ...string) {
+	r.Helper()
+	script := "import os, sqlite3, sys\nc = sqlite3.connect(sys.argv[1], isolation_level=None)\nfor s in sys.argv[2:]: c.execute(s).fetchall()\nos.kill(os.getpid(), 9)"
+	out, err := exec.Command("python3", append([]string{"-c", script, r.path("")}, statements...)...).CombinedOutput()
+	if len(out) > 0 || err == nil {
+		r.Fatalf("%q: %v: %s", statements, err, out)
+	}
+}
+
+// page is the image of a page in the database file.
+func (r *rig) page(pgno uint32) []byte {
+	r.Helper()
+	buf := make([]byte, 4096)
+	if _, err := r.app.ReadAt(buf, int64(pgno-1)*4096); err != nil {
+		r.Fatal(err)
+	}
+	return buf
+}
+
+// write changes a page as an app does.
+func (r *rig) write(pgno uint32, page []byte) {
+	r.Helper()
+	if _, err := r.d.Write(r.app, page, int64(pgno-1)*4096); err != nil {
+		r.Fatal(err)
+	}
+}
+
+// journal begins a rollback journal with the given nonce.
+func (r *rig) journal(nonce byte) {
+	r.Helper()
+	head := append([]byte("\xd9\xd5\x05\xf9\x20\xa1\x63\xd7\xff\xff\xff\xff"), 0, 0, 0, nonce, 0, 0, 0, 50, 0, 0, 2, 0, 0, 0, 16, 0)
+	if err := os.WriteFile(r.path("-journal"), head, 0o600); err != nil {
+		r.Fatal(err)
+	}
+	if err := r.d.Opened(dbfile.RoleJournal); err != nil {
+		r.Fatal(err)
+	}
+}
+
+func (r *rig) endJournal() error {
+	return r.d.Remove(dbfile.RoleJournal, func() error { return os.Remove(r.path("-journal")) })
+}
+
+// check compares the last position with the pages in the files.
+func (r *rig) check(txid stream.TXID) {
+	r.Helper()
+	if got := r.d.log.Published().TXID; got != txid {
+		r.Errorf("at transaction %s, want %s", got, txid)
+	}
+	r.d.mu.Lock()
+	defer r.d.mu.Unlock()
+	sums, err := r.d.readSums(r.d.sums.Len(), r.d.sums.PageSize())
+	if err != nil {
+		r.Fatal(err)
+	}
+	if got, want := r.d.log.Published().PostApplyChecksum, sums.Total(); got != want {
+		r.Errorf("checksum of the log's end is %s, of the files %s", got, want)
+	}
+}
+
+func filled(b byte) []byte { return bytes.Repeat([]byte{b}, 4096) }
+
+func TestJournalEndCommits(t *testing.T) {
+	r := newRig(t)
+	r.journal(1)
+	r.write(5, filled(5))
+	r.write(7, filled(7))
+	r.check1WithUncommitted()
+	if err := r.endJournal(); err != nil {
+		t.Fatal(err)
+	}
+	r.check(2)
+}
+
+// check1WithUncommitted checks that nothing is published yet.
+func (r *rig) check1WithUncommitted() {
+	r.Helper()
+	if got := r.d.log.Published().TXID; got != 1 {
+		r.Errorf("published up to %s before the journal's end, want 1", got)
+	}
+}
+
+func TestRollbackIsNoTransaction(t *testing.T) {
+	r := newRig(t)
+	before := r.page(5)
+	r.journal(1)
+	r.write(5, filled(5))
+	r.write(5, before)
+	if err := r.endJournal(); err != nil {
+		t.Fatal(err)
+	}
+	r.check(1)
+}
+
+func TestFailedJournalEndIsNoCommit(t *testing.T) {
+	r := newRig(t)
+	before := r.page(5)
+	r.journal(1)
+	r.write(5, filled(5))
+	cause := errors.New("no")
+	if err := r.d.Remove(dbfile.RoleJournal, func() error { return cause }); !errors.Is(err, cause) {
+		t.Errorf("got %v, want %v", err, cause)
+	}
+	r.check1WithUncommitted()
+	r.write(5, before)
+	if err := r.endJournal(); err != nil {
+		t.Fatal(err)
+	}
+	r.check(1)
+}
+
+// A journal whose header is zeroed and written anew between two writes to the
+// database shows only by its nonce (rule 2).
+func TestNextJournalCommits(t *testing.T) {
+	r := newRig(t)
+	for nonce := byte(1); nonce <= 3; nonce++ {
+		r.journal(nonce)
+		r.write(5, filled(nonce))
+		r.write(uint32(5+nonce), filled(nonce))
+	}
+	if got := r.d.log.Published().TXID; got != 3 {
+		t.Errorf("published up to %s before the third journal's end, want 3", got)
+	}
+	if err := r.endJournal(); err != nil {
+		t.Fatal(err)
+	}
+	r.check(4)
+}
+
+// A crash after the record is appended and before the journal has ended.
+func TestRecordThatNeverWas(t *testing.T) {
+	r := newRig(t)
+	before := r.page(5)
+	crashed := &rig{T: t, dir: t.TempDir()}
+	r.journal(1)
+	r.write(5, filled(5))
+	err := r.d.Remove(dbfile.RoleJournal, func() error {
+		return os.CopyFS(crashed.dir, os.DirFS(r.dir))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// SQLite rolls back before weir looks.
+	if err := os.Remove(crashed.path("-journal")); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(crashed.path(""), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt(before, 4*4096); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	crashed.open()
+	defer crashed.close()
+	crashed.check(1)
+}
+
+func TestCommitsOfKilledAppAreFoundOneByOne(t *testing.T) {
+	r := newRig(t)
+	r.close()
+	insert := "INSERT INTO t VALUES(randomblob(10000))"
+	r.killed("PRAGMA journal_mode=WAL", insert, insert, insert)
+	r.open()
+	first := r.d.log.Published().TXID
+	if first < 2 {
+		t.Fatalf("at %s, want the changes of the killed app", first)
+	}
+	r.check(first)
+	r.close()
+	r.killed(insert, insert)
+	r.open()
+	r.check(first + 2)
+	r.close()
+	r.open()
+	r.check(first + 2)
+}
+
+func TestCatchUp(t *testing.T) {
+	r := newRig(t)
+	for want := stream.TXID(2); want < 5; want++ {
+		r.close()
+		r.shell("UPDATE t SET a=randomblob(2000) WHERE rowid%7=0")
+		r.open()
+		r.check(want)
+		if first := r.d.log.First(); first.TXID != 1 {
+			t.Errorf("the log starts at %s, want 1: no delta is needed", first)
+		}
+	}
+}
+
+func TestNotADatabase(t *testing.T) {
+	r := newRig(t)
+	r.close()
+	if err := os.WriteFile(r.path(""), []byte(strings.Repeat("x", 8192)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	root, err := os.OpenRoot(r.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	d, err := Open(root, "db", Options{})
+	if !errors.Is(err, dbfile.ErrNotDatabase) {
+		t.Errorf("open gives %v, want %v", err, dbfile.ErrNotDatabase)
+	}
+	if err == nil {
+		d.Close()
+	}
+}
+
+func TestPageRange(t *testing.T) {
+	for _, tt := range []struct {
+		off, n int64
+		want   string
+	}{{0, 4096, "[1]"}, {4096, 4096, "[2]"}, {100, 10, "[1]"}, {4000, 200, "[1 2]"}, {0, 3 * 4096, "[1 2 3]"}} {
+		var s dirtySet
+		s.add(tt.off, tt.n, 4096)
+		if got := fmt.Sprint(sortedPages(s.pages, 100, 4096)); got != tt.want {
+			t.Errorf("%d bytes at %d are pages %s, want %s", tt.n, tt.off, got, tt.want)
+		}
+	}
+}
