@@ -1,0 +1,275 @@
+package fuse
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	fusefs "github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+
+	"weir/fuse/internal/apply"
+	"weir/fuse/internal/capture"
+	"weir/fuse/internal/dbfile"
+)
+
+// directory is one mounted directory and the databases of ours in it.
+type directory struct {
+	path     string // mounted over
+	readOnly bool   // all its databases are replicas
+	logger   *slog.Logger
+
+	root    *os.Root // the directory below the mount
+	backing *os.File // the same, as a descriptor that can be named under /proc
+	lock    *os.File // held so that no second daemon works on the directory
+
+	captures map[string]*capture.Database // by name in the directory; primaries
+	applies  map[string]*apply.Database   // replicas
+	locks    []*readerLocks               // one for each replica
+
+	watcher *watcher
+	sb      *superblock
+	node    *node
+}
+
+// openDirectory opens the directory at path, and creates it where it is missing.
+func openDirectory(path string, readOnly bool, logger *slog.Logger) (*directory, error) {
+	if err := replaceStale(path); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(path, 0o755); err != nil {
+		return nil, fmt.Errorf("create the directory to mount: %w", err)
+	}
+	d := &directory{path: path, readOnly: readOnly, logger: logger, captures: make(map[string]*capture.Database), applies: make(map[string]*apply.Database)}
+	if err := d.open(); err != nil {
+		return nil, errors.Join(err, d.close())
+	}
+	return d, nil
+}
+
+func (d *directory) open() (err error) {
+	if d.root, err = os.OpenRoot(d.path); err != nil {
+		return err
+	}
+	if d.backing, err = d.root.Open("."); err != nil {
+		return err
+	}
+	if err := d.root.MkdirAll(capture.StateDir, 0o700); err != nil {
+		return err
+	}
+	if d.lock, err = d.root.OpenFile(filepath.Join(capture.StateDir, "lock"), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
+		return err
+	}
+	if err := unix.Flock(int(d.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return fmt.Errorf("%s is in use by another weir: %w", d.path, err)
+	}
+	d.watcher, err = newWatcher()
+	return err
+}
+
+// add opens the database called name for capture, or, where it is a replica,
+// for apply.
+func (d *directory) add(name string, replica bool) error {
+	path := filepath.Join(d.path, name)
+	if err := d.checkUnused(name, path); err != nil {
+		return err
+	}
+	if replica {
+		db, err := apply.Open(d.root, name, apply.Options{Path: path, Logger: d.logger})
+		if err != nil {
+			return err
+		}
+		d.applies[name] = db
+		return nil
+	}
+	if err := rollBack(path); err != nil {
+		return err
+	}
+	db, err := capture.Open(d.root, name, capture.Options{Path: path, Logger: d.logger})
+	if err != nil {
+		return err
+	}
+	d.captures[name] = db
+	return nil
+}
+
+// checkUnused refuses a database that a process has open: it would go on
+// behind the mount's back.
+func (d *directory) checkUnused(name, path string) error {
+	var files []os.FileInfo
+	for _, role := range []dbfile.Role{dbfile.RoleDatabase, dbfile.RoleWAL, dbfile.RoleSHM} {
+		fi, err := d.root.Stat(name + role.Suffix())
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		files = append(files, fi)
+	}
+	if len(files) == 0 {
+		return nil
+	}
+	if holders := holdersOf(sameFile(files)); len(holders) > 0 {
+		return &BusyError{Path: path, Holders: holders, Reason: "it opened the database before weir was mounted; stop it, then start weir"}
+	}
+	return nil
+}
+
+// mount shows the directory through weir.
+func (d *directory) mount() error {
+	loopback, err := fusefs.NewLoopbackRoot(fmt.Sprintf("/proc/self/fd/%d/.", d.backing.Fd()))
+	if err != nil {
+		return err
+	}
+	data := loopback.(*fusefs.LoopbackNode).RootData
+	d.node = d.newNode(data)
+	data.RootNode = d.node
+	timeout := forever
+	if d.readOnly {
+		timeout = time.Second // the daemon changes files by itself; it says so, but for a growing WAL
+	}
+	if d.sb, err = newSuperblock(d.node, timeout); err != nil {
+		return err
+	}
+	if err := d.sb.checkPassthrough(d.lock); err != nil {
+		return err
+	}
+	for name, db := range d.applies {
+		if err := d.attachReplica(name, db); err != nil {
+			return err
+		}
+	}
+	if err := d.sb.attach(d.path, d.readOnly); err != nil {
+		return err
+	}
+	if !d.readOnly {
+		d.sb.release()
+	}
+	return nil
+}
+
+func (d *directory) newNode(data *fusefs.LoopbackRoot) *node {
+	return &node{LoopbackNode: fusefs.LoopbackNode{RootData: data}, dir: d}
+}
+
+// attachReplica gives apply the locks that readers take, and a way to say what changed.
+func (d *directory) attachReplica(name string, db *apply.Database) error {
+	fd, err := d.sb.open(name + dbfile.SuffixSHM)
+	if err != nil {
+		return err
+	}
+	locks := &readerLocks{fd: fd}
+	d.locks = append(d.locks, locks)
+	if err := locks.hold(); err != nil {
+		return fmt.Errorf("lock the wal-index of %s: %w", db.Status().Path, err)
+	}
+	db.Attach(locks, d.changed)
+	return nil
+}
+
+// changed tells the kernel that the entry called name, its size or its
+// existence, is not what it was.
+func (d *directory) changed(name string) {
+	if child := d.node.GetChild(name); child != nil {
+		child.NotifyContent(-1, 0)
+	}
+	d.node.NotifyEntry(name)
+}
+
+// opened makes the handle for a file that an app opened or created.
+func (d *directory) opened(f *fusefs.LoopbackFile, db *capture.Database, role dbfile.Role) (fusefs.FileHandle, uint32, syscall.Errno) {
+	switch {
+	case d.readOnly:
+		return f, fuse.FOPEN_NOFLUSH, 0
+	case db == nil:
+		return f, 0, 0
+	}
+	if err := d.watch(f, db, role); err != nil {
+		f.Release(context.Background())
+		return nil, 0, toErrno(err)
+	}
+	if role == dbfile.RoleDatabase {
+		return &databaseFile{f, db}, fuse.FOPEN_KEEP_CACHE, 0
+	}
+	return &companionFile{f, db, role}, 0, 0
+}
+
+// watch has capture know of the open file, and of each write to a WAL: the
+// kernel passes those through.
+func (d *directory) watch(f *fusefs.LoopbackFile, db *capture.Database, role dbfile.Role) error {
+	if err := db.Opened(role); err != nil {
+		return err
+	}
+	if role != dbfile.RoleWAL {
+		return nil
+	}
+	fd, ok := f.PassthroughFd()
+	if !ok {
+		return syscall.EBADF
+	}
+	return d.watcher.add(fmt.Sprintf("/proc/self/fd/%d", fd), db.Look)
+}
+
+// unmount takes the mount away. EBUSY becomes a [BusyError].
+func (d *directory) unmount(flags int) error {
+	if d.sb == nil {
+		return nil
+	}
+	m, mounted, err := mountAt(d.path)
+	if err != nil || !mounted || m.fsType != fsType {
+		return err
+	}
+	err = unix.Unmount(d.path, flags|unix.UMOUNT_NOFOLLOW)
+	if errors.Is(err, unix.EBUSY) {
+		return &BusyError{Path: d.path, Holders: holdersOf(onMount(m.id)), Reason: "close the files it has open there, or its working directory"}
+	}
+	return err
+}
+
+// close ends the file system, the databases and everything else. The mount is
+// gone by then, or was never there.
+func (d *directory) close() error {
+	var errs []error
+	for _, db := range d.applies {
+		errs = append(errs, db.Close())
+	}
+	for _, l := range d.locks {
+		errs = append(errs, l.close())
+	}
+	if d.sb != nil {
+		d.sb.release()
+		d.sb.wait(after(closeTimeout))
+	}
+	if d.watcher != nil {
+		errs = append(errs, d.watcher.close())
+	}
+	for _, db := range d.captures {
+		errs = append(errs, db.Close())
+	}
+	for _, f := range []*os.File{d.backing, d.lock} {
+		if f != nil {
+			errs = append(errs, f.Close())
+		}
+	}
+	if d.root != nil {
+		errs = append(errs, d.root.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// closeTimeout bounds the wait for a lazily unmounted file system to end.
+const closeTimeout = 2 * time.Second
+
+func after(t time.Duration) <-chan struct{} {
+	ctx, cancel := context.WithTimeout(context.Background(), t)
+	context.AfterFunc(ctx, cancel)
+	return ctx.Done()
+}

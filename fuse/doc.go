@@ -1,0 +1,62 @@
+// Package fuse mounts weir over the directories that hold databases.
+//
+// # Structure
+//
+// [Mount] takes databases, groups them by directory and mounts each directory
+// in place. The daemon opens a directory before it mounts over it and keeps
+// working through that descriptor, so the files stay ordinary files: stop
+// weir, and they are what they were. Weir's own files are in .weir in the
+// directory; the mount hides them. What is not a database of ours passes
+// through.
+//
+// The nodes are go-fuse's loopback nodes. A method of [node] or of a file
+// translates its arguments, makes one call to the pure middle
+// (internal/capture on a primary, internal/apply on a replica) and converts
+// one error. What SQLite's files mean is decided there, by the role that
+// internal/dbfile reads off a file's name.
+//
+// # Caching and passthrough
+//
+// A primary's database is cached by the kernel and every write to it comes
+// here. All other files are passed through to the backing file by the kernel
+// (FUSE passthrough): the WAL, whose writes inotify reports on the backing
+// file, the journal, and the wal-index, which must be one piece of memory for
+// all. An inode is either cached or passed through at one time, so the role
+// decides for all handles alike. On a replica everything is passed through.
+//
+// POSIX locks stay in the kernel, on the mount's inodes: SQLite's locking
+// costs no round trip, and the daemon does not see it.
+//
+// # The read-only mount of a replica
+//
+// The file system is writable, and mounted twice: once privately, attached
+// nowhere, and once read-only on the directory. Through the private one the
+// daemon takes locks on the mount's own wal-index, where readers' locks are,
+// because locks on the backing file are other locks. It holds two for as long
+// as it lives: DMS shared, which tells SQLite that the wal-index can be
+// trusted, and WRITE, which tells a reader that meets a half-written header
+// to try again.
+//
+// # Deadlocks
+//
+// 1. The daemon does no data I/O through its own mounts; it opens one
+// wal-index for each replica there, to lock it, before readers come.
+//
+// 2. A process that ends with files of its own mount open sends FLUSH to
+// itself and never ends. So handles of a replica answer FOPEN_NOFLUSH.
+//
+// 3. While requests are served no path under a mount is walked by the daemon.
+//
+// # When the daemon dies
+//
+// The mount stays, dead: opens and syncs fail with ENOTCONN. But files that
+// are passed through can still be read and written by who has them open. A
+// new daemon that replaced the mount would give others the same files under
+// other locks. So a stale mount is replaced only when no process has files of
+// it open; [BusyError] names those that do.
+//
+// # Lock order
+//
+// A database's mutex in the middle, then the log's. Nothing here holds a lock
+// while it calls the middle.
+package fuse

@@ -1,0 +1,123 @@
+package fuse
+
+import (
+	"context"
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+
+	"weir/fuse/internal/capture"
+	"weir/fuse/internal/dbfile"
+)
+
+// databaseFile is an open database of a primary. The kernel caches it, and
+// every write comes here.
+type databaseFile struct {
+	*fs.LoopbackFile
+	d *capture.Database
+}
+
+var _ = (fs.FilePassthroughFder)((*databaseFile)(nil))
+
+// PassthroughFd keeps the database from being passed through.
+func (f *databaseFile) PassthroughFd() (int, bool) { return -1, false }
+
+var _ = (fs.FileWriter)((*databaseFile)(nil))
+
+// Write writes to the backing file by way of capture.
+func (f *databaseFile) Write(_ context.Context, data []byte, off int64) (uint32, syscall.Errno) {
+	n, err := f.d.Write(backing{f.LoopbackFile}, data, off)
+	return uint32(n), toErrno(err)
+}
+
+var _ = (fs.FileAllocater)((*databaseFile)(nil))
+
+// Allocate tells capture of the space that it may add to the database.
+func (f *databaseFile) Allocate(ctx context.Context, off, size uint64, mode uint32) syscall.Errno {
+	return toErrno(f.d.Truncate(int64(off+size), func() error { return asError(f.LoopbackFile.Allocate(ctx, off, size, mode)) }))
+}
+
+var _ = (fs.FileFsyncer)((*databaseFile)(nil))
+
+// Fsync syncs the backing file.
+func (f *databaseFile) Fsync(_ context.Context, flags uint32) syscall.Errno {
+	errno := syncFile(f.LoopbackFile, flags)
+	if errno == 0 {
+		f.d.Synced(dbfile.RoleDatabase)
+	}
+	return errno
+}
+
+var _ = (fs.FileFlusher)((*databaseFile)(nil))
+
+// Flush tells capture that a descriptor is closed.
+func (f *databaseFile) Flush(ctx context.Context) syscall.Errno {
+	f.d.Flushed()
+	return f.LoopbackFile.Flush(ctx)
+}
+
+// companionFile is an open WAL or journal of a primary, passed through.
+type companionFile struct {
+	*fs.LoopbackFile
+	d    *capture.Database
+	role dbfile.Role
+}
+
+var _ = (fs.FileFsyncer)((*companionFile)(nil))
+
+// Fsync syncs the backing file, and has capture look at what was synced.
+func (f *companionFile) Fsync(_ context.Context, flags uint32) syscall.Errno {
+	errno := syncFile(f.LoopbackFile, flags)
+	if errno == 0 {
+		f.d.Synced(f.role)
+	}
+	return errno
+}
+
+// backing writes to an open backing file.
+type backing struct{ f *fs.LoopbackFile }
+
+func (b backing) WriteAt(p []byte, off int64) (int, error) {
+	n, errno := b.f.Write(context.Background(), p, off)
+	return int(n), asError(errno)
+}
+
+// fsyncDatasync in the flags of FUSE_FSYNC asks for fdatasync(2).
+const fsyncDatasync = 1
+
+// syncFile syncs f as the caller asked.
+func syncFile(f *fs.LoopbackFile, flags uint32) syscall.Errno {
+	fd, ok := f.PassthroughFd()
+	if !ok {
+		return syscall.EBADF
+	}
+	if flags&fsyncDatasync != 0 {
+		return fs.ToErrno(unix.Fdatasync(fd))
+	}
+	return fs.ToErrno(unix.Fsync(fd))
+}
+
+// loopbackDir is what the loopback's directory handles can do.
+type loopbackDir interface {
+	fs.FileHandle
+	fs.FileReaddirenter
+	fs.FileReleasedirer
+	fs.FileSeekdirer
+	fs.FileFsyncdirer
+}
+
+// rootDir is an open mounted directory.
+type rootDir struct{ loopbackDir }
+
+var _ = (fs.FileReaddirenter)((*rootDir)(nil))
+
+// Readdirent leaves out weir's own directory.
+func (d *rootDir) Readdirent(ctx context.Context) (*fuse.DirEntry, syscall.Errno) {
+	e, errno := d.loopbackDir.Readdirent(ctx)
+	if errno == 0 && e != nil && e.Name == capture.StateDir {
+		return d.loopbackDir.Readdirent(ctx)
+	}
+	return e, errno
+}

@@ -1,0 +1,150 @@
+package fuse
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+)
+
+// ErrNoPassthrough says that the kernel or the rights for FUSE passthrough are
+// missing.
+var ErrNoPassthrough = errors.New("FUSE passthrough is not available: weir needs Linux 6.9 or newer and CAP_SYS_ADMIN (run it as root; a container needs --device /dev/fuse --cap-add SYS_ADMIN)")
+
+// fsType is what a mount of ours is called in /proc/self/mountinfo.
+const fsType = "fuse.weir"
+
+// forever is the timeout of what only changes with our knowledge.
+const forever = 24 * time.Hour
+
+// superblock is one FUSE file system and a private mount of it that is
+// attached nowhere.
+type superblock struct {
+	server  *fuse.Server
+	serving chan struct{} // closed when the server has ended
+	private int           // descriptor of the private mount's root, or -1
+}
+
+// newSuperblock makes the file system and starts to serve it.
+func newSuperblock(root fs.InodeEmbedder, attrTimeout time.Duration) (*superblock, error) {
+	dev, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open /dev/fuse: %w (is the fuse kernel module loaded, and the device in this container?)", err)
+	}
+	private, err := newMount(dev)
+	if err != nil {
+		unix.Close(dev)
+		return nil, err
+	}
+	entry := forever
+	opt := &fs.Options{AttrTimeout: &attrTimeout, EntryTimeout: &entry, NegativeTimeout: &entry, NullPermissions: true}
+	opt.ExplicitDataCacheControl = true
+	opt.MaxWrite = 1 << 20
+	// Without it the kernel asks for security.capability before each write. The
+	// mount is nosuid, so nothing gains rights by a file that keeps them.
+	opt.ExtraCapabilities = fuse.CAP_HANDLE_KILLPRIV_V2
+	server, err := fuse.NewServer(fs.NewNodeFS(root, opt), fmt.Sprintf("/dev/fd/%d", dev), &opt.MountOptions)
+	if err != nil {
+		unix.Close(private)
+		unix.Close(dev)
+		return nil, fmt.Errorf("serve fuse: %w", err)
+	}
+	s := &superblock{server: server, serving: make(chan struct{}), private: private}
+	go func() {
+		defer close(s.serving)
+		server.Serve()
+	}()
+	return s, server.WaitMount()
+}
+
+// newMount makes a FUSE file system that talks to dev, and a mount of it that
+// is attached nowhere (fsopen(2), fsmount(2)).
+func newMount(dev int) (int, error) {
+	ctx, err := unix.Fsopen("fuse", unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return -1, fmt.Errorf("fsopen fuse: %w (weir needs root)", err)
+	}
+	defer unix.Close(ctx)
+	for _, kv := range [][2]string{
+		{"source", "weir"}, {"subtype", "weir"}, {"fd", fmt.Sprint(dev)}, {"rootmode", "40000"},
+		{"user_id", fmt.Sprint(os.Geteuid())}, {"group_id", fmt.Sprint(os.Getegid())},
+	} {
+		if err := unix.FsconfigSetString(ctx, kv[0], kv[1]); err != nil {
+			return -1, fmt.Errorf("configure fuse mount, %s: %w", kv[0], err)
+		}
+	}
+	for _, flag := range []string{"allow_other", "default_permissions"} {
+		if err := unix.FsconfigSetFlag(ctx, flag); err != nil {
+			return -1, fmt.Errorf("configure fuse mount, %s: %w", flag, err)
+		}
+	}
+	if err := unix.FsconfigCreate(ctx); err != nil {
+		return -1, fmt.Errorf("create fuse file system: %w", err)
+	}
+	m, err := unix.Fsmount(ctx, unix.FSMOUNT_CLOEXEC, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV)
+	if err != nil {
+		return -1, fmt.Errorf("fsmount: %w", err)
+	}
+	return m, nil
+}
+
+// checkPassthrough asks the kernel to pass a file of ours through.
+func (s *superblock) checkPassthrough(probe *os.File) error {
+	if s.server.KernelSettings().Flags64()&fuse.CAP_PASSTHROUGH == 0 {
+		return ErrNoPassthrough
+	}
+	id, errno := s.server.RegisterBackingFd(&fuse.BackingMap{Fd: int32(probe.Fd())})
+	if errno != 0 {
+		return fmt.Errorf("%w: %w", ErrNoPassthrough, errno)
+	}
+	s.server.UnregisterBackingFd(id)
+	return nil
+}
+
+// attach shows the file system at path; the private mount stays writable.
+func (s *superblock) attach(path string, readOnly bool) error {
+	m, err := unix.OpenTree(s.private, "", unix.AT_EMPTY_PATH|unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	if err != nil {
+		return fmt.Errorf("clone mount: %w", err)
+	}
+	defer unix.Close(m)
+	if readOnly {
+		if err := unix.MountSetattr(m, "", unix.AT_EMPTY_PATH, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}); err != nil {
+			return fmt.Errorf("make mount read-only: %w", err)
+		}
+	}
+	if err := unix.MoveMount(m, "", unix.AT_FDCWD, path, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+		return fmt.Errorf("mount on %s: %w", path, err)
+	}
+	return nil
+}
+
+// open opens a file through the private mount.
+func (s *superblock) open(name string) (int, error) {
+	fd, err := unix.Openat(s.private, name, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("open %s in the private mount: %w", name, err)
+	}
+	return fd, nil
+}
+
+// release lets go of the private mount; the file system ends with the last
+// mount and open file of it.
+func (s *superblock) release() {
+	if s.private >= 0 {
+		unix.Close(s.private)
+		s.private = -1
+	}
+}
+
+// wait waits until the file system has ended.
+func (s *superblock) wait(done <-chan struct{}) {
+	select {
+	case <-s.serving:
+	case <-done:
+	}
+}

@@ -1,0 +1,182 @@
+package fuse
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"weir/stream"
+)
+
+// Config says what to mount.
+type Config struct {
+	Databases []Database
+	Logger    *slog.Logger // default: none
+}
+
+// Database is one database to capture, or, with an upstream, to replicate.
+type Database struct {
+	Path     string    // absolute; the mount goes over its directory
+	Upstream *Upstream // nil on a primary
+}
+
+// Upstream is what a replica follows.
+type Upstream struct {
+	URL  string // of a weir, http or https
+	Path string // the database's path there
+}
+
+// Mounts are the mounted directories of one daemon.
+type Mounts struct {
+	dirs      []*directory // in the order in which they are mounted
+	databases []Database
+
+	stop      context.CancelFunc // ends the followers
+	following sync.WaitGroup
+}
+
+// Mount mounts the directory of each database and starts to follow upstreams.
+// A directory is mounted whether its databases exist yet or not. It fails as a
+// whole: with [ErrNoPassthrough], with a [BusyError] while processes have
+// files open that they must close first, or as the cause is.
+func Mount(ctx context.Context, cfg Config) (*Mounts, error) {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	m := &Mounts{databases: cfg.Databases}
+	if err := m.mount(cfg); err != nil {
+		for _, d := range slices.Backward(m.dirs) {
+			err = errors.Join(err, d.unmount(unmountLazily), d.close())
+		}
+		return nil, err
+	}
+	ctx, m.stop = context.WithCancel(context.WithoutCancel(ctx))
+	for _, db := range cfg.Databases {
+		if db.Upstream != nil {
+			m.follow(ctx, db, cfg.Logger)
+		}
+	}
+	return m, nil
+}
+
+// mount opens all directories before it mounts the first, outer before inner.
+func (m *Mounts) mount(cfg Config) error {
+	for _, group := range byDirectory(cfg.Databases) {
+		d, err := openDirectory(group.path, group.replica, cfg.Logger)
+		if err != nil {
+			return err
+		}
+		m.dirs = append(m.dirs, d)
+		for _, name := range group.names {
+			if err := d.add(name, group.replica); err != nil {
+				return err
+			}
+		}
+	}
+	for _, d := range m.dirs {
+		if err := d.mount(); err != nil {
+			return fmt.Errorf("mount %s: %w", d.path, err)
+		}
+	}
+	return nil
+}
+
+// group is the databases of one directory.
+type group struct {
+	path    string
+	replica bool
+	names   []string
+}
+
+// byDirectory groups databases; outer directories come before those in them.
+func byDirectory(databases []Database) []*group {
+	var groups []*group
+	for _, db := range databases {
+		dir, name := filepath.Split(db.Path)
+		dir = filepath.Clean(dir)
+		i := slices.IndexFunc(groups, func(g *group) bool { return g.path == dir })
+		if i < 0 {
+			i = len(groups)
+			groups = append(groups, &group{path: dir, replica: db.Upstream != nil})
+		}
+		groups[i].names = append(groups[i].names, name)
+	}
+	slices.SortFunc(groups, func(a, b *group) int { return cmp.Compare(len(a.path), len(b.path)) })
+	return groups
+}
+
+// follow feeds the replica db from its upstream until stop is called.
+func (m *Mounts) follow(ctx context.Context, db Database, logger *slog.Logger) {
+	replica := m.directory(db).applies[filepath.Base(db.Path)]
+	m.following.Go(func() {
+		opt := stream.FollowOptions{Logger: logger}
+		err := stream.Follow(ctx, db.Upstream.URL, db.Upstream.Path, replica, opt)
+		if err != nil && ctx.Err() == nil {
+			logger.Error("following has ended", "db", db.Path, "err", err)
+		}
+	})
+}
+
+func (m *Mounts) directory(db Database) *directory {
+	i := slices.IndexFunc(m.dirs, func(d *directory) bool { return d.path == filepath.Dir(db.Path) })
+	return m.dirs[i]
+}
+
+// Register has s serve every database, replicas too.
+func (m *Mounts) Register(s *stream.Server) {
+	for _, db := range m.databases {
+		d, name := m.directory(db), filepath.Base(db.Path)
+		if replica, ok := d.applies[name]; ok {
+			s.Add(db.Path, replica)
+		} else {
+			s.Add(db.Path, d.captures[name])
+		}
+	}
+}
+
+// Ready waits until every replica has a state to show.
+func (m *Mounts) Ready(ctx context.Context) error {
+	for _, d := range m.dirs {
+		for _, replica := range d.applies {
+			select {
+			case <-replica.Ready():
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+	}
+	return nil
+}
+
+// unmountLazily detaches a mount at once; it ends with its last open file.
+const unmountLazily = 2 // MNT_DETACH
+
+// Unmount takes the mounts away and closes the databases. While processes have
+// files open there it fails with a [BusyError], and may be called again.
+func (m *Mounts) Unmount(context.Context) error { return m.unmount(0) }
+
+// UnmountLazily takes the mounts away at once. Processes that have files open
+// there keep them, and what they write then is not captured before weir runs
+// again.
+func (m *Mounts) UnmountLazily() error { return m.unmount(unmountLazily) }
+
+func (m *Mounts) unmount(flags int) error {
+	for _, d := range slices.Backward(m.dirs) {
+		if err := d.unmount(flags); err != nil {
+			return err
+		}
+	}
+	m.stop()
+	m.following.Wait()
+	var errs []error
+	for _, d := range slices.Backward(m.dirs) {
+		errs = append(errs, d.close())
+	}
+	m.dirs = nil
+	return errors.Join(errs...)
+}

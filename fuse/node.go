@@ -1,0 +1,171 @@
+package fuse
+
+import (
+	"context"
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"weir/fuse/internal/capture"
+	"weir/fuse/internal/dbfile"
+)
+
+// node is a file or directory of a mounted directory.
+type node struct {
+	fs.LoopbackNode
+	dir *directory
+}
+
+var _ = (fs.NodeWrapChilder)((*node)(nil))
+
+// WrapChild makes a node of ours of each that the loopback makes.
+func (n *node) WrapChild(_ context.Context, _ fs.InodeEmbedder) fs.InodeEmbedder {
+	return n.dir.newNode(n.RootData)
+}
+
+// captured returns the captured database that the entry called name in n
+// belongs to, and the entry's role in it; nil for all other entries.
+func (n *node) captured(name string) (*capture.Database, dbfile.Role) {
+	if !n.IsRoot() {
+		return nil, dbfile.RoleOther
+	}
+	db, role := dbfile.RoleOf(name)
+	return n.dir.captures[db], role
+}
+
+// self is captured for n's own entry.
+func (n *node) self() (*capture.Database, dbfile.Role) {
+	name, parent := n.Parent()
+	if parent == nil || !parent.IsRoot() {
+		return nil, dbfile.RoleOther
+	}
+	return parent.Operations().(*node).captured(name)
+}
+
+// hidden tells whether an entry is weir's own.
+func (n *node) hidden(name string) bool { return n.IsRoot() && name == capture.StateDir }
+
+var _ = (fs.NodeLookuper)((*node)(nil))
+
+// Lookup hides weir's own directory.
+func (n *node) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+	if n.hidden(name) {
+		return nil, syscall.ENOENT
+	}
+	return n.LoopbackNode.Lookup(ctx, name, out)
+}
+
+var _ = (fs.NodeMkdirer)((*node)(nil))
+
+// Mkdir refuses the name of weir's own directory.
+func (n *node) Mkdir(ctx context.Context, name string, mode uint32, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+	if n.hidden(name) {
+		return nil, syscall.EPERM
+	}
+	return n.LoopbackNode.Mkdir(ctx, name, mode, out)
+}
+
+var _ = (fs.NodeRmdirer)((*node)(nil))
+
+// Rmdir refuses the name of weir's own directory.
+func (n *node) Rmdir(ctx context.Context, name string) syscall.Errno {
+	if n.hidden(name) {
+		return syscall.ENOENT
+	}
+	return n.LoopbackNode.Rmdir(ctx, name)
+}
+
+var _ = (fs.NodeOpendirHandler)((*node)(nil))
+
+// OpendirHandle hides weir's own directory.
+func (n *node) OpendirHandle(ctx context.Context, flags uint32) (fs.FileHandle, uint32, syscall.Errno) {
+	fh, fuseFlags, errno := n.LoopbackNode.OpendirHandle(ctx, flags)
+	if errno == 0 && n.IsRoot() {
+		fh = &rootDir{fh.(loopbackDir)}
+	}
+	return fh, fuseFlags, errno
+}
+
+var _ = (fs.NodeOpener)((*node)(nil))
+
+// Open opens the backing file.
+func (n *node) Open(ctx context.Context, flags uint32) (fs.FileHandle, uint32, syscall.Errno) {
+	fh, _, errno := n.LoopbackNode.Open(ctx, flags)
+	if errno != 0 {
+		return nil, 0, errno
+	}
+	d, role := n.self()
+	return n.dir.opened(fh.(*fs.LoopbackFile), d, role)
+}
+
+var _ = (fs.NodeCreater)((*node)(nil))
+
+// Create creates and opens the backing file.
+func (n *node) Create(ctx context.Context, name string, flags, mode uint32, out *fuse.EntryOut) (*fs.Inode, fs.FileHandle, uint32, syscall.Errno) {
+	if n.hidden(name) {
+		return nil, nil, 0, syscall.EPERM
+	}
+	inode, fh, _, errno := n.LoopbackNode.Create(ctx, name, flags, mode, out)
+	if errno != 0 {
+		return nil, nil, 0, errno
+	}
+	d, role := n.captured(name)
+	fh, fuseFlags, errno := n.dir.opened(fh.(*fs.LoopbackFile), d, role)
+	return inode, fh, fuseFlags, errno
+}
+
+var _ = (fs.NodeSetattrer)((*node)(nil))
+
+// Setattr passes a change of size to capture.
+func (n *node) Setattr(ctx context.Context, f fs.FileHandle, in *fuse.SetAttrIn, out *fuse.AttrOut) syscall.Errno {
+	op := func() error { return asError(n.LoopbackNode.Setattr(ctx, f, in, out)) }
+	size, resize := in.GetSize()
+	d, role := n.self()
+	switch {
+	case d == nil || !resize:
+		return toErrno(op())
+	case role == dbfile.RoleDatabase:
+		return toErrno(d.Truncate(int64(size), op))
+	}
+	return toErrno(d.Resize(role, int64(size), op))
+}
+
+var _ = (fs.NodeUnlinker)((*node)(nil))
+
+// Unlink passes the removal of a database's files to capture.
+func (n *node) Unlink(ctx context.Context, name string) syscall.Errno {
+	if n.hidden(name) {
+		return syscall.ENOENT
+	}
+	d, role := n.captured(name)
+	return toErrno(remove(d, role, func() error { return asError(n.LoopbackNode.Unlink(ctx, name)) }))
+}
+
+var _ = (fs.NodeRenamer)((*node)(nil))
+
+// Rename passes both what it takes away and what it replaces to capture.
+func (n *node) Rename(ctx context.Context, name string, newParent fs.InodeEmbedder, newName string, flags uint32) syscall.Errno {
+	to, ok := newParent.(*node)
+	if !ok || n.hidden(name) || to.hidden(newName) {
+		return syscall.EPERM
+	}
+	op := func() error { return asError(n.LoopbackNode.Rename(ctx, name, newParent, newName, flags)) }
+	d, role := n.captured(name)
+	toD, toRole := to.captured(newName)
+	if d == toD {
+		return toErrno(remove(d, min(role, toRole), op))
+	}
+	return toErrno(remove(d, role, func() error { return remove(toD, toRole, op) }))
+}
+
+// remove runs op, which takes away or replaces a file of d.
+func remove(d *capture.Database, role dbfile.Role, op func() error) error {
+	switch {
+	case d == nil:
+		return op()
+	case role == dbfile.RoleDatabase:
+		return d.Replaced(op)
+	}
+	return d.Remove(role, op)
+}

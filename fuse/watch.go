@@ -1,0 +1,82 @@
+package fuse
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// watcher reports writes to backing files that the kernel passes through.
+type watcher struct {
+	fd   int      // inotify(7)
+	f    *os.File // of fd; its Fd method would make it blocking, so that close could not end a read
+	done sync.WaitGroup
+
+	mu      sync.Mutex
+	changed map[int32]func() // by watch descriptor. Guarded by mu.
+}
+
+func newWatcher() (*watcher, error) {
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	if err != nil {
+		return nil, fmt.Errorf("inotify: %w (see /proc/sys/fs/inotify/max_user_instances)", err)
+	}
+	w := &watcher{fd: fd, f: os.NewFile(uintptr(fd), "inotify"), changed: make(map[int32]func())}
+	w.done.Go(w.run)
+	return w, nil
+}
+
+// add calls changed after each write to the file at path, until it is removed.
+func (w *watcher) add(path string, changed func()) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	wd, err := unix.InotifyAddWatch(w.fd, path, unix.IN_MODIFY)
+	if err != nil {
+		return fmt.Errorf("watch %s: %w", path, err)
+	}
+	w.changed[int32(wd)] = changed
+	return nil
+}
+
+func (w *watcher) close() error {
+	err := w.f.Close()
+	w.done.Wait()
+	return err
+}
+
+func (w *watcher) run() {
+	buf := make([]byte, 64*unix.SizeofInotifyEvent)
+	for {
+		n, err := w.f.Read(buf)
+		if errors.Is(err, os.ErrClosed) || n == 0 {
+			return
+		}
+		for b := buf[:n]; len(b) >= unix.SizeofInotifyEvent; {
+			wd, mask := int32(binary.NativeEndian.Uint32(b)), binary.NativeEndian.Uint32(b[4:])
+			b = b[unix.SizeofInotifyEvent+binary.NativeEndian.Uint32(b[12:]):]
+			w.event(wd, mask)
+		}
+	}
+}
+
+// event calls who waits for it; all, where the kernel lost some.
+func (w *watcher) event(wd int32, mask uint32) {
+	w.mu.Lock()
+	var calls []func()
+	for at, changed := range w.changed {
+		if at == wd || mask&unix.IN_Q_OVERFLOW != 0 {
+			calls = append(calls, changed)
+		}
+	}
+	if mask&unix.IN_IGNORED != 0 {
+		delete(w.changed, wd)
+	}
+	w.mu.Unlock()
+	for _, changed := range calls {
+		changed()
+	}
+}
