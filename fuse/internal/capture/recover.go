@@ -1,115 +1,15 @@
 package capture
 
 import (
-	"bufio"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"math"
-	"os"
 	"slices"
-	"syscall"
 
 	"github.com/superfly/ltx"
 
 	"weir/fuse/internal/dbfile"
 	"weir/stream"
 )
-
-// sumsFile holds the page checksums of the last clean Close.
-const sumsFile = "sums"
-
-// saved heads sumsFile: the state that the checksums belong to, and the files
-// as they were.
-type saved struct {
-	Pos string
-	// Database and WAL are the files when they were saved.
-	Database, WAL fileID
-	// Frame is how far the WAL with this Salt was captured.
-	Frame uint32
-	Salt  [2]uint32
-}
-
-// fileID tells whether a file was changed since: any write moves its times.
-type fileID struct {
-	Inode        uint64
-	Size         int64
-	Mtime, Ctime int64 // ns since the epoch
-}
-
-func identify(f *os.File) (id fileID, err error) {
-	if f == nil {
-		return id, nil
-	}
-	fi, err := f.Stat()
-	if err != nil {
-		return id, err
-	}
-	st := fi.Sys().(*syscall.Stat_t)
-	return fileID{st.Ino, st.Size, st.Mtim.Nano(), st.Ctim.Nano()}, nil
-}
-
-func (d *Database) identify() (db, wal fileID, err error) {
-	if db, err = identify(d.db); err != nil {
-		return db, wal, err
-	}
-	wal, err = identify(d.wal.file)
-	return db, wal, err
-}
-
-// save writes sumsFile anew.
-func (d *Database) save() error {
-	if !d.dirty.empty() {
-		return nil
-	}
-	db, wal, err := d.identify()
-	if err != nil {
-		return err
-	}
-	s := saved{Pos: d.log.Last().String(), Database: db, WAL: wal, Frame: d.wal.frame, Salt: d.wal.hdr.Salt}
-	f, err := d.state.Create(sumsFile + ".tmp")
-	if err != nil {
-		return err
-	}
-	w := bufio.NewWriter(f)
-	err = json.NewEncoder(w).Encode(s)
-	if err == nil {
-		_, err = d.sums.WriteTo(w)
-	}
-	if err = errors.Join(err, w.Flush(), f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return d.state.Rename(sumsFile+".tmp", sumsFile)
-}
-
-// load reads sumsFile; sums is nil where there is none that can be used.
-func (d *Database) load() (s saved, sums *stream.Sums, err error) {
-	f, err := d.state.Open(sumsFile)
-	if errors.Is(err, fs.ErrNotExist) {
-		return s, nil, nil
-	}
-	if err != nil {
-		return s, nil, err
-	}
-	defer f.Close()
-	r := bufio.NewReader(f)
-	line, err := r.ReadSlice('\n')
-	if err == nil {
-		err = json.Unmarshal(line, &s)
-	}
-	if err == nil {
-		sums, err = stream.ReadSums(r, math.MaxUint32)
-	}
-	if err == nil && (s.Pos != d.log.Last().String() || sums.Total() != d.log.Last().PostApplyChecksum) {
-		return s, nil, nil
-	}
-	if err != nil {
-		d.logger.Warn("page checksums of the last stop cannot be used, reading the database instead", "db", d.path, "err", err)
-		return s, nil, nil
-	}
-	return s, sums, nil
-}
 
 // recover brings sums and log to the state that the files hold.
 func (d *Database) recover() error {
@@ -180,13 +80,6 @@ func (d *Database) loggedFrame(hdr dbfile.WALHeader) uint32 {
 		return 0
 	}
 	return uint32((h.WALOffset + h.WALSize - dbfile.WALHeaderSize) / hdr.FrameSize())
-}
-
-func (s saved) frameIn(hdr dbfile.WALHeader) uint32 {
-	if s.Salt != hdr.Salt {
-		return 0
-	}
-	return s.Frame
 }
 
 // recoverFrom captures what the WAL has after frame, if the database as of

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"weir/fuse/internal/dbfile"
 )
@@ -256,81 +255,4 @@ func (d *Database) Synced(role dbfile.Role) {
 	if role == dbfile.RoleWAL {
 		d.Look()
 	}
-}
-
-// Journal, WAL and the database itself come and go by these.
-
-// Opened says that a process opened or created the file of the given role.
-func (d *Database) Opened(role dbfile.Role) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if at := d.handle(role); at == nil || *at != nil {
-		return nil
-	}
-	return d.reopen(role)
-}
-
-// Remove runs op, which removes the file of the given role or gives it another
-// name, after what goes with it is captured.
-func (d *Database) Remove(role dbfile.Role, op func() error) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	err := d.remove(role, op)
-	if err != nil {
-		return err
-	}
-	return d.reopen(role)
-}
-
-func (d *Database) remove(role dbfile.Role, op func() error) error {
-	switch role {
-	case dbfile.RoleJournal:
-		return d.endJournal(op)
-	case dbfile.RoleWAL:
-		if _, err := d.captureWAL(); err != nil {
-			return err
-		}
-		if err := op(); err != nil {
-			return err
-		}
-		d.wal.forget()
-		return nil
-	}
-	return op()
-}
-
-// Resize runs op, which sets the size of the journal or WAL, after what it
-// cuts is captured.
-func (d *Database) Resize(role dbfile.Role, size int64, op func() error) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	switch {
-	case role == dbfile.RoleJournal && size == 0:
-		return d.endJournal(op)
-	case role == dbfile.RoleWAL:
-		if _, err := d.captureWAL(); err != nil {
-			return err
-		}
-	}
-	return op()
-}
-
-// Replaced runs op, which puts another file in the database's place or takes
-// it away, and commits the difference.
-func (d *Database) Replaced(op func() error) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if _, err := d.captureWAL(); err != nil {
-		return err
-	}
-	if err := op(); err != nil {
-		return err
-	}
-	if err := d.reopen(dbfile.RoleDatabase); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	d.dirty.all = true
-	d.commitDirty()
-	d.log.Publish()
-	return nil
 }
