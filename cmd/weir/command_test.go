@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -206,8 +207,8 @@ func TestStaleMountIsReplaced(t *testing.T) {
 	awaitEqual(t, primary, replica)
 	for _, n := range []*node{primary, replica} {
 		n.kill()
-		if _, err := os.Stat(n.db); err == nil {
-			t.Errorf("%s: the dead mount still answers", n.name)
+		if _, err := os.Open(n.db); !errors.Is(err, syscall.ENOTCONN) {
+			t.Errorf("%s: open on the dead mount: got %v, want ENOTCONN", n.name, err)
 		}
 		n.start()
 	}

@@ -98,7 +98,7 @@ func (d *demo) start(ctx context.Context) (err error) {
 	if d.dir, err = os.MkdirTemp("", "weir-demo-"); err != nil {
 		return err
 	}
-	addr, err := freeAddr()
+	addr, err := freeAddr("127.0.0.1")
 	if err != nil {
 		return err
 	}
@@ -187,23 +187,25 @@ func (d *demo) compare(ctx context.Context) error {
 
 // keep writes a row every second until ctx ends.
 func (d *demo) keep(ctx context.Context) error {
+	w, err := startWorker("write", d.primary.db, "WAL", "1s", "0s")
+	if err != nil {
+		return err
+	}
+	defer w.stop()
+	// The first row is there before anything is typed: opening a database in WAL mode locks it for a moment.
+	for before := d.wrote; d.wrote == before && err == nil; {
+		err = d.step(ctx, w, new(lags), "row")
+	}
 	d.show.line("\nBoth keep running, with a new row every second. In another terminal, type:\n")
 	d.show.line("  sqlite3 %s \"INSERT INTO beat (note) VALUES ('typed by me')\"", d.primary.db)
 	d.show.line("  sqlite3 %s \"SELECT id, note FROM beat ORDER BY id DESC LIMIT 3\"", d.replica.db)
 	d.show.line("  sqlite3 %s \"DELETE FROM beat\"", d.replica.db)
 	d.show.line("  curl http://%s/\n", d.primary.addr)
 	d.show.line("(sqlite3 is in Debian's package of that name.) ctrl-C ends it and cleans up.\n")
-	w, err := startWorker("write", d.primary.db, "WAL", "1s", "0s")
-	if err != nil {
-		return err
+	for err == nil && ctx.Err() == nil {
+		err = d.step(ctx, w, new(lags), "row")
 	}
-	defer w.stop()
-	for ctx.Err() == nil {
-		if err := d.step(ctx, w, new(lags), "row"); err != nil {
-			return err
-		}
-	}
-	return nil
+	return err
 }
 
 // cleanUp ends what runs and removes the directory, unless something is still mounted in it.

@@ -129,9 +129,9 @@ func isMounted(dir string) bool {
 	return err == nil && bytes.Contains(mounts, []byte(" "+dir+" "))
 }
 
-// freeAddr returns a loopback address that nobody listens on.
-func freeAddr() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+// freeAddr returns an address with a port on which nobody listens.
+func freeAddr(ip string) (string, error) {
+	l, err := net.Listen("tcp", net.JoinHostPort(ip, "0"))
 	if err != nil {
 		return "", err
 	}

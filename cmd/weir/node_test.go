@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -32,7 +33,7 @@ type node struct {
 // newNode makes the files of a node. It does not start it.
 func newNode(t *testing.T, name string) *node {
 	t.Helper()
-	addr, err := freeAddr()
+	addr, err := freeAddr(ownIP())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,6 +51,14 @@ func newNode(t *testing.T, name string) *node {
 	t.Cleanup(n.cleanUp)
 	return n
 }
+
+// ownIP returns a loopback address that no other node has, so that a node finds its port free after a restart.
+func ownIP() string {
+	n := nodes.Add(1)
+	return fmt.Sprintf("127.%d.%d.%d", 1+os.Getpid()%250, 1+n/250%250, 1+n%250)
+}
+
+var nodes atomic.Int32
 
 func newPrimary(t *testing.T) *node {
 	t.Helper()

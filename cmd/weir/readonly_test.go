@@ -11,9 +11,6 @@ import (
 // The kernel refuses every change on a replica's mount, and nothing has changed after the attempts.
 func TestReplicaIsReadOnly(t *testing.T) {
 	primary, replica := startPair(t)
-	if err := os.WriteFile(replica.dir+".other", nil, 0o644); err != nil {
-		t.Fatal(err)
-	}
 	shell(t, primary.db, auditSchema+auditStep)
 	awaitEqual(t, primary, replica)
 	before := image(t, replica.db)
@@ -38,7 +35,6 @@ func TestReplicaIsReadOnly(t *testing.T) {
 		{"mkfifo", `mkfifo "$1.fifo"`},
 		{"setfattr", `python3 -c 'import os, sys; os.setxattr(sys.argv[1], "user.x", b"1")' "$1"`},
 		{"cp", `cp /etc/passwd "$1"`},
-		{"remount", `mount -o remount,rw "$(dirname "$1")" && touch "$1"`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			out, err := tryCommand("sh", "-c", tt.script, "sh", replica.db)
@@ -115,7 +111,7 @@ func tryClients(t *testing.T, db string) {
 				"UPDATE counter SET n = 7",
 				"INSERT INTO item (v) VALUES (1)",
 				"CREATE TABLE mine (x)",
-				"BEGIN IMMEDIATE",
+				"DELETE FROM proof",
 				"VACUUM",
 				"PRAGMA user_version = 3",
 			} {
