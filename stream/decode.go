@@ -136,7 +136,7 @@ func (t *TxnReader) unpack(pgno uint32, size []byte) error {
 	}
 	t.crc = crc64.Update(crc64.Update(t.crc, crcISO, size), crcISO, t.page)
 	if t.h.IsSnapshot() {
-		t.sum = ltx.ChecksumFlag | t.sum ^ PageSum(pgno, t.page)
+		t.sum = ltx.ChecksumFlag | (t.sum ^ PageSum(pgno, t.page))
 	}
 	var b [3 * binary.MaxVarintLen64]byte
 	elem := appendIndex(b[:0], pgno, start, t.off-start)

@@ -77,7 +77,7 @@ func (e *encoder) page(pgno uint32, data []byte) error {
 	e.index = appendIndex(e.index, pgno, e.n, int64(len(frame)))
 	e.prev = pgno
 	if e.h.IsSnapshot() {
-		e.sum = ltx.ChecksumFlag | e.sum ^ PageSum(pgno, data)
+		e.sum = ltx.ChecksumFlag | (e.sum ^ PageSum(pgno, data))
 	}
 	if err := e.write(frame, frame[:pageFrameSize]); err != nil {
 		return err

@@ -1,29 +1,215 @@
 package stream
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"log/slog"
+	"math/rand/v2"
+	"net"
 	"net/http"
+	"net/url"
+	"strings"
 	"time"
 )
 
 // FollowOptions tune Follow. The zero value works.
 type FollowOptions struct {
 	Logger     *slog.Logger  // slog.Default
-	Client     *http.Client  // one of its own
+	Client     *http.Client  // one of its own. It must have no Timeout.
 	Timeout    time.Duration // without a byte from the upstream; 5 seconds
 	MinBackoff time.Duration // before the first new attempt; 50 ms
 	MaxBackoff time.Duration // between two attempts; 5 seconds
 }
 
-// ErrOtherDatabase says that the upstream's database is not the one that the
-// replica has.
-var ErrOtherDatabase = errors.New("upstream has another database")
+var (
+	// ErrOtherDatabase says that the upstream's database is not the one that
+	// the replica has. Follow does not overwrite it, and asks again from time to
+	// time.
+	ErrOtherDatabase = errors.New("upstream has another database than this replica; to follow it, stop weir and move the replica's database and its .weir folder away")
 
-// Follow keeps r up to date with the database that the server at url serves
-// under path, until ctx ends.
-func Follow(ctx context.Context, url, path string, r Replica, opt FollowOptions) error {
-	<-ctx.Done()
-	return ctx.Err()
+	errNeedDelta = errors.New("upstream cannot lead on from this replica's position")
+)
+
+// Follow keeps r up to date with the database that the server at base serves
+// under path, until ctx ends; it returns ctx's error, or at once that base is
+// no URL. What goes wrong in between is retried, and logged once.
+func Follow(ctx context.Context, base, path string, r Replica, opt FollowOptions) error {
+	u, err := streamURL(base)
+	if err != nil {
+		return err
+	}
+	opt.Logger = cmp.Or(opt.Logger, slog.Default()).With("db", path, "upstream", base)
+	opt.Timeout = cmp.Or(opt.Timeout, 5*time.Second)
+	opt.MinBackoff = cmp.Or(opt.MinBackoff, 50*time.Millisecond)
+	opt.MaxBackoff = cmp.Or(opt.MaxBackoff, 5*time.Second)
+	if opt.Client == nil {
+		opt.Client = newClient(opt.Timeout)
+		defer opt.Client.CloseIdleConnections()
+	}
+	f := &following{url: u, path: path, r: r, opt: opt}
+	return f.run(ctx)
+}
+
+func streamURL(base string) (*url.URL, error) {
+	u, err := url.Parse(base)
+	if err != nil {
+		return nil, fmt.Errorf("upstream: %w", err)
+	}
+	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return nil, fmt.Errorf("upstream %q is not of the form http://host:port", base)
+	}
+	return u.JoinPath("stream"), nil
+}
+
+func newClient(timeout time.Duration) *http.Client {
+	dialer := net.Dialer{Timeout: timeout}
+	return &http.Client{Transport: &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           dialer.DialContext,
+		TLSHandshakeTimeout:   timeout,
+		ExpectContinueTimeout: time.Second,
+		DisableCompression:    true,
+		ReadBufferSize:        streamBuffer,
+	}}
+}
+
+// want is how a session starts.
+type want int
+
+const (
+	wantResume want = iota // at the replica's position
+	wantDelta              // by page checksums
+	wantAll                // every page: a delta did not lead to the right state
+)
+
+// following is Follow's state from one session to the next.
+type following struct {
+	url  *url.URL
+	path string
+	r    Replica
+	opt  FollowOptions
+
+	want    want
+	up      bool          // progress was made since the last error
+	logged  string        // the last error logged
+	backoff time.Duration // before the next session
+}
+
+func (f *following) run(ctx context.Context) error {
+	for {
+		err := f.session(ctx)
+		if ctx.Err() != nil {
+			f.r.SetConnected(false, nil)
+			return ctx.Err()
+		}
+		f.r.SetConnected(false, err)
+		f.log(err)
+		if f.next(err) {
+			continue
+		}
+		if err := f.pause(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// next chooses how the next session starts, and whether that is at once.
+func (f *following) next(err error) (now bool) {
+	switch {
+	case errors.Is(err, ErrOtherDatabase):
+		f.backoff = f.opt.MaxBackoff
+	case f.want == wantResume && (errors.Is(err, errNeedDelta) || doubtful(err)):
+		f.want = wantDelta
+		return true
+	case f.want == wantDelta && doubtful(err):
+		f.want = wantAll
+	}
+	return false
+}
+
+// doubtful tells whether err puts the replica's own state in doubt.
+func doubtful(err error) bool {
+	return !errors.Is(err, errConn) && (errors.Is(err, ErrPosMismatch) || errors.Is(err, ErrCorrupt))
+}
+
+// log says what ended a session, once.
+func (f *following) log(err error) {
+	if text := err.Error(); f.up || text != f.logged {
+		f.opt.Logger.Warn("disconnected", "err", err)
+		f.up, f.logged = false, text
+	}
+}
+
+// progress notes that the replica is at the upstream's position, or nearer.
+func (f *following) progress() {
+	f.want, f.backoff = wantResume, 0
+	if !f.up {
+		_, pos := f.r.Pos()
+		f.opt.Logger.Info("following", "pos", pos)
+		f.up = true
+	}
+}
+
+// pause waits before the next session: twice as long as before it, and by
+// chance up to half of that less, so that replicas don't come all at once.
+func (f *following) pause(ctx context.Context) error {
+	f.backoff = min(max(2*f.backoff, f.opt.MinBackoff), f.opt.MaxBackoff)
+	t := time.NewTimer(f.backoff - rand.N(f.backoff/2+1))
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// request makes the request that starts a session.
+func (f *following) request(ctx context.Context, w want) (*http.Request, Pos, error) {
+	id, pos := f.r.Pos()
+	sums := f.r.Sums()
+	q := url.Values{"path": {f.path}}
+	method, body := http.MethodGet, (*Sums)(nil)
+	switch {
+	case sums == nil && pos == Pos{}: // nothing yet: any database will do
+	case w == wantResume && pos != Pos{}:
+		q.Set("id", id)
+		q.Set("pos", pos.String())
+	case w == wantAll || sums == nil:
+		q.Set("id", id)
+		pos = Pos{}
+	default:
+		q.Set("id", id)
+		method, body, pos = http.MethodPost, sums, Pos{}
+	}
+	u := *f.url
+	u.RawQuery = q.Encode()
+	req, err := http.NewRequestWithContext(ctx, method, u.String(), nil)
+	if err != nil || body == nil {
+		return req, pos, err
+	}
+	req.ContentLength = body.encodedLen()
+	req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(&sumsReader{s: body}), nil }
+	req.Body, _ = req.GetBody()
+	req.Header.Set("Content-Type", "application/octet-stream")
+	req.Header.Set("Expect", "100-continue") // a refusal comes before the checksums go
+	return req, pos, nil
+}
+
+// refused makes an error of an answer that is no stream.
+func refused(resp *http.Response) error {
+	b, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10))
+	text := strings.TrimSpace(string(b))
+	if resp.StatusCode == http.StatusConflict {
+		switch resp.Header.Get(conflictHeader) {
+		case conflictPosition:
+			return fmt.Errorf("%w: %s", errNeedDelta, text)
+		case conflictDatabase:
+			return fmt.Errorf("%w (%s)", ErrOtherDatabase, text)
+		}
+	}
+	return fmt.Errorf("upstream answers %s: %s", resp.Status, text)
 }

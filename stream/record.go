@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"time"
 
-	"github.com/pierrec/lz4/v4"
 	"github.com/superfly/ltx"
 )
 
@@ -225,105 +223,4 @@ func short(err error) error {
 		return io.ErrUnexpectedEOF
 	}
 	return err
-}
-
-type hello struct {
-	pages bool // those of a snapshot or delta follow
-	SnapshotHeader
-	id string
-}
-
-func (h hello) append(b []byte) []byte {
-	b = binary.BigEndian.AppendUint32(b, streamVersion)
-	var follows uint32
-	if h.pages {
-		follows = 1
-	}
-	b = binary.BigEndian.AppendUint32(b, follows)
-	b = binary.BigEndian.AppendUint32(b, h.PageSize)
-	b = binary.BigEndian.AppendUint32(b, h.Size)
-	b = appendPos(b, h.Pos)
-	return append(b, h.id...)
-}
-
-func parseHello(b []byte) (h hello, err error) {
-	if len(b) < 4 {
-		return h, fmt.Errorf("%w: hello of %d bytes", ErrCorrupt, len(b))
-	}
-	if v := binary.BigEndian.Uint32(b); v != streamVersion {
-		return h, fmt.Errorf("upstream speaks version %d of the stream, this is version %d: run the same weir on both sides", v, streamVersion)
-	}
-	if len(b) != helloSize {
-		return h, fmt.Errorf("%w: hello of %d bytes, want %d", ErrCorrupt, len(b), helloSize)
-	}
-	follows := binary.BigEndian.Uint32(b[4:])
-	h.pages = follows == 1
-	h.PageSize, h.Size = binary.BigEndian.Uint32(b[8:]), binary.BigEndian.Uint32(b[12:])
-	h.Pos = parsePos(b[16:])
-	h.id = string(b[16+posSize:])
-	switch {
-	case follows > 1:
-		return h, fmt.Errorf("%w: hello announces %d", ErrCorrupt, follows)
-	case (h.PageSize != 0 || h.pages) && !ltx.IsValidPageSize(h.PageSize):
-		return h, fmt.Errorf("%w: hello with page size %d", ErrCorrupt, h.PageSize)
-	case !validID(h.id):
-		return h, fmt.Errorf("%w: hello with identity %q", ErrCorrupt, h.id)
-	}
-	return h, nil
-}
-
-func appendPos(b []byte, p Pos) []byte {
-	b = binary.BigEndian.AppendUint64(b, uint64(p.TXID))
-	return binary.BigEndian.AppendUint64(b, uint64(p.PostApplyChecksum))
-}
-
-func parsePos(b []byte) Pos {
-	return Pos{TXID: TXID(binary.BigEndian.Uint64(b)), PostApplyChecksum: Checksum(binary.BigEndian.Uint64(b[8:]))}
-}
-
-func appendBeat(b []byte, p Pos, at time.Time) []byte {
-	return binary.BigEndian.AppendUint64(appendPos(b, p), uint64(at.UnixNano()))
-}
-
-func parseDone(b []byte) (Pos, error) {
-	if len(b) != posSize {
-		return Pos{}, fmt.Errorf("%w: done of %d bytes, want %d", ErrCorrupt, len(b), posSize)
-	}
-	return parsePos(b), nil
-}
-
-func parseBeat(b []byte) (Pos, time.Time, error) {
-	if len(b) != beatSize {
-		return Pos{}, time.Time{}, fmt.Errorf("%w: beat of %d bytes, want %d", ErrCorrupt, len(b), beatSize)
-	}
-	return parsePos(b), time.Unix(0, int64(binary.BigEndian.Uint64(b[posSize:]))), nil
-}
-
-// packPage returns page as an LZ4 block in buf, or page itself where that is
-// not shorter.
-func packPage(c *lz4.Compressor, page, buf []byte) []byte {
-	n, err := c.CompressBlock(page, buf[:len(page)-1])
-	if err != nil || n == 0 {
-		return page
-	}
-	return buf[:n]
-}
-
-// parsePage unpacks a page record into page, which has the page size.
-func parsePage(b, page []byte) (pgno uint32, err error) {
-	if len(b) < 5 || len(b)-4 > len(page) {
-		return 0, fmt.Errorf("%w: page record of %d bytes with page size %d", ErrCorrupt, len(b), len(page))
-	}
-	pgno, b = binary.BigEndian.Uint32(b), b[4:]
-	if pgno == 0 || pgno == ltx.LockPgno(uint32(len(page))) {
-		return 0, fmt.Errorf("%w: page number %d", ErrCorrupt, pgno)
-	}
-	if len(b) == len(page) {
-		copy(page, b)
-		return pgno, nil
-	}
-	if n, err := lz4.UncompressBlock(b, page); err != nil || n != len(page) {
-		return 0, fmt.Errorf("%w: page %d unpacks to %d of %d bytes (%v)", ErrCorrupt, pgno, n, len(page), err)
-	}
-	return pgno, nil
 }

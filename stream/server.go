@@ -1,8 +1,18 @@
 package stream
 
 import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
 	"log/slog"
+	"maps"
 	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
 	"time"
 )
 
@@ -13,20 +23,190 @@ type ServerOptions struct {
 	WriteTimeout time.Duration // for a follower to take what is written; 30 seconds
 }
 
-// A Server serves databases to followers over HTTP.
-type Server struct{}
+// A Server serves databases to followers over HTTP. It is an http.Handler for
+// the root of a host; limits on headers are its http.Server's to set.
+type Server struct {
+	opt ServerOptions
+	mux *http.ServeMux
+
+	streams sync.WaitGroup // handlers of open streams
+
+	mu     sync.Mutex // guards all below
+	dbs    map[string]*served
+	closed bool
+}
+
+// served is a database with its streams.
+type served struct {
+	path      string
+	db        Database
+	ctx       context.Context // ends the streams
+	end       context.CancelFunc
+	followers int // guarded by Server.mu
+}
 
 // NewServer returns a server of no databases.
-func NewServer(opt ServerOptions) *Server { return &Server{} }
+func NewServer(opt ServerOptions) *Server {
+	opt.Heartbeat = cmp.Or(opt.Heartbeat, time.Second)
+	opt.WriteTimeout = cmp.Or(opt.WriteTimeout, 30*time.Second)
+	opt.Logger = cmp.Or(opt.Logger, slog.Default())
+	s := &Server{opt: opt, mux: http.NewServeMux(), dbs: make(map[string]*served)}
+	s.mux.HandleFunc("GET /{$}", s.index)
+	s.mux.HandleFunc("GET /status", s.status)
+	s.mux.HandleFunc("GET /stream", s.stream)
+	s.mux.HandleFunc("POST /stream", s.stream)
+	return s
+}
 
-// Add serves a database under the given path.
-func (s *Server) Add(path string, db Database) {}
+// Add serves db under path. What was served there before is removed.
+func (s *Server) Add(path string, db Database) {
+	s.Remove(path)
+	ctx, end := context.WithCancel(context.Background())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		end()
+	}
+	s.dbs[path] = &served{path: path, db: db, ctx: ctx, end: end}
+}
 
 // Remove ends a database's streams and serves it no more.
-func (s *Server) Remove(path string) {}
+func (s *Server) Remove(path string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if d := s.dbs[path]; d != nil {
+		d.end()
+		delete(s.dbs, path)
+	}
+}
+
+// Close ends all streams and waits for their handlers. It does not close the
+// databases.
+func (s *Server) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	for _, d := range s.dbs {
+		d.end()
+	}
+	s.mu.Unlock()
+	s.streams.Wait()
+	return nil
+}
 
 // ServeHTTP implements http.Handler.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {}
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
 
-// Close ends all streams and waits for their handlers.
-func (s *Server) Close() error { return nil }
+// refusal is an answer other than a stream.
+type refusal struct {
+	code     int
+	conflict string // value of conflictHeader
+	text     string
+}
+
+func (e *refusal) Error() string { return e.text }
+
+func refuse(code int, format string, args ...any) error {
+	return &refusal{code: code, text: fmt.Sprintf(format, args...)}
+}
+
+// With status 409 conflictHeader says which of two conflicts it is.
+const (
+	conflictHeader   = "Weir-Conflict"
+	conflictPosition = "position" // the position is not in the log: a delta is needed
+	conflictDatabase = "database" // the identity is another database's
+)
+
+func (e *refusal) write(w http.ResponseWriter) {
+	if e.conflict != "" {
+		w.Header().Set(conflictHeader, e.conflict)
+	}
+	http.Error(w, e.text, e.code)
+}
+
+// enter finds the database for a stream and counts the stream until leave.
+func (s *Server) enter(path string) (*served, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, refuse(http.StatusServiceUnavailable, "the server is stopping")
+	}
+	if path == "" {
+		return nil, refuse(http.StatusBadRequest, "which database? add ?path=; %s", s.listing())
+	}
+	d := s.dbs[path]
+	if d == nil {
+		return nil, refuse(http.StatusNotFound, "no database %s is served here; %s", path, s.listing())
+	}
+	d.followers++
+	s.streams.Add(1)
+	return d, nil
+}
+
+func (s *Server) leave(d *served) {
+	s.mu.Lock()
+	d.followers--
+	s.mu.Unlock()
+	s.streams.Done()
+}
+
+// listing says in words what is served. The caller holds mu.
+func (s *Server) listing() string {
+	if len(s.dbs) == 0 {
+		return "none is served here yet"
+	}
+	return "served: " + strings.Join(slices.Sorted(maps.Keys(s.dbs)), ", ")
+}
+
+// statuses returns the state of all databases, by path.
+func (s *Server) statuses() []Status {
+	s.mu.Lock()
+	dbs := slices.SortedFunc(maps.Values(s.dbs), func(a, b *served) int { return strings.Compare(a.path, b.path) })
+	followers := make([]int, len(dbs))
+	for i, d := range dbs {
+		followers[i] = d.followers
+	}
+	s.mu.Unlock()
+	all := make([]Status, len(dbs))
+	for i, d := range dbs {
+		all[i] = d.db.Status()
+		all[i].Path, all[i].Followers = d.path, followers[i]
+	}
+	return all
+}
+
+func (s *Server) status(w http.ResponseWriter, r *http.Request) {
+	b, err := json.MarshalIndent(s.statuses(), "", "  ")
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Write(append(b, '\n'))
+}
+
+func (s *Server) index(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	all := s.statuses()
+	io.WriteString(w, "weir: live read replication for SQLite\n\nDatabases served here:\n")
+	for _, st := range all {
+		fmt.Fprintf(w, "  %s  %s at %s, %d pages of %d bytes, followers: %d\n", st.Path, st.Role, st.Pos, st.Size, st.PageSize, st.Followers)
+	}
+	path := "/data/db"
+	if len(all) > 0 {
+		path = all[0].Path
+	} else {
+		io.WriteString(w, "  none yet\n")
+	}
+	stream := "/stream?path=" + url.QueryEscape(path)
+	fmt.Fprintf(w, `
+GET  /status                                     their state, as JSON
+GET  /stream?path=PATH                           a snapshot, then each transaction as it commits
+GET  /stream?path=PATH&id=ID&pos=TXID/CHECKSUM   the transactions after that position
+POST /stream?path=PATH&id=ID                     page checksums up; the pages that differ, then transactions down
+
+Follow one with:
+  curl -sN 'http://%s%s' | hexdump -C
+`, r.Host, stream)
+}

@@ -121,32 +121,55 @@ const (
 )
 
 // WriteTo writes the table for [ReadSums].
-func (s *Sums) WriteTo(w io.Writer) (int64, error) {
-	b := make([]byte, 0, min(len(s.pages), sumsChunk)*8+sumsHeaderSize+4)
-	b = append(b, sumsMagic...)
-	b = binary.BigEndian.AppendUint32(b, sumsVersion)
-	b = binary.BigEndian.AppendUint32(b, s.pageSize)
-	b = binary.BigEndian.AppendUint32(b, s.Len())
-	var n int64
-	var crc uint32
-	for chunk := range slices.Chunk(s.pages, sumsChunk) {
-		for _, sum := range chunk {
-			b = binary.BigEndian.AppendUint64(b, uint64(sum))
-		}
-		crc = crcUpdate(crc, b)
-		m, err := w.Write(b)
-		n += int64(m)
-		if err != nil {
-			return n, err
-		}
-		b = b[:0]
-	}
-	b = binary.BigEndian.AppendUint32(b, crcUpdate(crc, b))
-	m, err := w.Write(b)
-	return n + int64(m), err
+func (s *Sums) WriteTo(w io.Writer) (int64, error) { return io.Copy(w, &sumsReader{s: s}) }
+
+// sumsReader encodes a table as it is read.
+type sumsReader struct {
+	s     *Sums
+	pages int // encoded
+	crc   uint32
+	room  []byte
+	buf   []byte // of room: encoded and not yet read
+	stage int    // 0: nothing encoded, 1: header, 2: all
 }
 
-// encodedLen is how many bytes WriteTo writes.
+func (r *sumsReader) Read(p []byte) (int, error) {
+	if len(r.buf) == 0 {
+		if r.stage == 2 {
+			return 0, io.EOF
+		}
+		r.encode()
+	}
+	n := copy(p, r.buf)
+	r.buf = r.buf[n:]
+	return n, nil
+}
+
+// encode fills buf with the next part.
+func (r *sumsReader) encode() {
+	b := r.room[:0]
+	if r.stage == 0 {
+		b = append(b, sumsMagic...)
+		b = binary.BigEndian.AppendUint32(b, sumsVersion)
+		b = binary.BigEndian.AppendUint32(b, r.s.pageSize)
+		b = binary.BigEndian.AppendUint32(b, r.s.Len())
+		r.stage = 1
+	}
+	rest := r.s.pages[r.pages:]
+	rest = rest[:min(len(rest), sumsChunk)]
+	for _, sum := range rest {
+		b = binary.BigEndian.AppendUint64(b, uint64(sum))
+	}
+	r.pages += len(rest)
+	r.crc = crcUpdate(r.crc, b)
+	if r.pages == len(r.s.pages) {
+		b = binary.BigEndian.AppendUint32(b, r.crc)
+		r.stage = 2
+	}
+	r.room, r.buf = b, b
+}
+
+// encodedLen is how many bytes sumsReader yields.
 func (s *Sums) encodedLen() int64 { return sumsHeaderSize + 8*int64(len(s.pages)) + 4 }
 
 // ReadSums reads what WriteTo wrote and no byte more. A table of more than

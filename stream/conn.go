@@ -1,0 +1,67 @@
+package stream
+
+import (
+	"net/http"
+	"sync"
+	"time"
+)
+
+// deadlineWriter writes a response so that a peer that takes nothing for
+// timeout is given up, and the server can end it at any time.
+type deadlineWriter struct {
+	w       http.ResponseWriter
+	rc      *http.ResponseController
+	timeout time.Duration
+
+	mu      sync.Mutex // guards all below, and the setting of deadlines
+	written bool
+	ended   bool
+}
+
+func (d *deadlineWriter) Write(p []byte) (int, error) {
+	if err := d.extend(); err != nil {
+		return 0, err
+	}
+	return d.w.Write(p)
+}
+
+func (d *deadlineWriter) flush() error {
+	if err := d.extend(); err != nil {
+		return err
+	}
+	return d.rc.Flush()
+}
+
+func (d *deadlineWriter) extend() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.ended {
+		return ErrClosed
+	}
+	d.written = true
+	d.rc.SetWriteDeadline(time.Now().Add(d.timeout)) // a writer that cannot has none
+	return nil
+}
+
+// begun tells whether anything was written.
+func (d *deadlineWriter) begun() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.written
+}
+
+// end makes writes fail from now on; with cut also the one in progress, and
+// reads of the request.
+func (d *deadlineWriter) end(cut bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.ended {
+		return
+	}
+	d.ended = true
+	if cut {
+		now := time.Now()
+		d.rc.SetWriteDeadline(now)
+		d.rc.SetReadDeadline(now)
+	}
+}

@@ -1,0 +1,224 @@
+package stream
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/pierrec/lz4/v4"
+)
+
+// streamBuffer is how much of a stream is gathered before it is written, and
+// read from the log at a time.
+const streamBuffer = 64 << 10
+
+// request is what a follower asks for.
+type request struct {
+	pos    Pos
+	hasPos bool
+	delta  bool // the body has page checksums
+}
+
+func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
+	d, err := s.enter(r.URL.Query().Get("path"))
+	if err == nil {
+		defer s.leave(d)
+		var req request
+		if req, err = parseRequest(r, d.db.Log()); err == nil {
+			err = s.serve(w, r, d, req)
+		}
+	}
+	if refusal, ok := errors.AsType[*refusal](err); ok {
+		refusal.write(w)
+	}
+}
+
+func parseRequest(r *http.Request, log *Log) (req request, err error) {
+	q := r.URL.Query()
+	if id, ours := q.Get("id"), log.ID(); id != "" && id != ours {
+		return req, &refusal{http.StatusConflict, conflictDatabase, fmt.Sprintf(
+			"%s is database %s, not %s: they have no history in common. To follow this one, begin with an empty replica",
+			q.Get("path"), ours, id)}
+	}
+	req.delta = r.Method == http.MethodPost
+	if text := q.Get("pos"); text != "" {
+		if req.pos, err = parsePosText(text); err != nil {
+			return req, refuse(http.StatusBadRequest, "%v", err)
+		}
+		req.hasPos = req.pos != Pos{}
+	}
+	return req, nil
+}
+
+// follower is one stream.
+type follower struct {
+	db  Database
+	log *Log
+	ctx context.Context // its handler's
+	opt ServerOptions
+
+	mu   sync.Mutex // guards all below while a snapshot has its own heartbeat
+	w    *bufio.Writer
+	conn *deadlineWriter
+	buf  []byte
+	lz   lz4.Compressor
+	lzTo []byte
+	in   *bufio.Reader // of the log
+}
+
+// serve answers with a stream until ctx or the follower ends it.
+func (s *Server) serve(w http.ResponseWriter, r *http.Request, d *served, req request) error {
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	conn := &deadlineWriter{w: w, rc: http.NewResponseController(w), timeout: s.opt.WriteTimeout}
+	defer conn.end(false)
+	defer context.AfterFunc(d.ctx, func() { cancel(); conn.end(true) })()
+	f := &follower{
+		db: d.db, log: d.db.Log(), ctx: ctx, opt: s.opt, conn: conn,
+		w: bufio.NewWriterSize(conn, streamBuffer), in: bufio.NewReaderSize(nil, streamBuffer), buf: make([]byte, streamBuffer),
+	}
+	logger := s.opt.Logger.With("db", d.path, "follower", r.RemoteAddr)
+	reader, err := f.begin(req, r.Body)
+	if reader != nil {
+		defer reader.Close()
+	}
+	if err == nil {
+		logger.Info("follower connected", "pos", reader.Pos())
+		err = f.follow(reader)
+	}
+	if conn.begun() {
+		logger.Info("follower gone", "err", err)
+		return nil
+	}
+	if _, ok := errors.AsType[*refusal](err); !ok {
+		logger.Warn("follower turned away", "err", err)
+		err = refuse(http.StatusServiceUnavailable, "%v", err)
+	}
+	return err
+}
+
+// begin opens the stream, up to where transactions follow one after another.
+func (f *follower) begin(req request, body io.Reader) (*LogReader, error) {
+	if req.delta {
+		have, err := f.readSums(body)
+		if err != nil {
+			return nil, refuse(http.StatusBadRequest, "%v", err)
+		}
+		return f.snapshot(have)
+	}
+	if !req.hasPos && f.log.Published() != (Pos{}) {
+		return f.snapshot(nil)
+	}
+	reader, err := f.log.Reader(req.pos)
+	if errors.Is(err, ErrNotInLog) {
+		return nil, &refusal{http.StatusConflict, conflictPosition, fmt.Sprintf(
+			"%s is not in the log, which has %s to %s: POST your page checksums here for the pages that differ",
+			req.pos, f.log.First(), f.log.Published())}
+	}
+	if err != nil {
+		return nil, err
+	}
+	st := f.db.Status()
+	return reader, f.hello(hello{SnapshotHeader: SnapshotHeader{Pos: req.pos, PageSize: st.PageSize, Size: st.Size}})
+}
+
+func (f *follower) hello(h hello) error {
+	h.id = f.log.ID()
+	header := f.conn.w.Header()
+	header.Set("Content-Type", "application/octet-stream")
+	header.Set("Cache-Control", "no-store")
+	header.Set("Connection", "close")
+	header.Set("X-Accel-Buffering", "no") // or nginx holds transactions back
+	f.buf = appendRecord(f.buf[:0], recordHello, h.append(nil))
+	if _, err := f.w.Write(f.buf); err != nil {
+		return err
+	}
+	return f.flush()
+}
+
+// follow streams transactions as they are published.
+func (f *follower) follow(reader *LogReader) error {
+	t := time.NewTicker(f.opt.Heartbeat)
+	defer t.Stop()
+	if err := f.beat(); err != nil {
+		return err
+	}
+	for {
+		rec, watch, err := reader.poll()
+		if err == nil && watch == nil {
+			err = f.copy(reader, rec)
+		} else if err == nil {
+			err = f.flush()
+		}
+		if err != nil {
+			return err
+		}
+		if watch == nil {
+			watch = ready // the next record may be there
+		}
+		select {
+		case <-t.C:
+			err = f.beat()
+		case <-f.ctx.Done():
+			return f.ctx.Err()
+		case <-watch:
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// ready is a channel on which no one waits.
+var ready = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
+
+func (f *follower) beat() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.buf = appendRecord(f.buf[:0], recordBeat, appendBeat(nil, f.log.Published(), time.Now()))
+	_, err := f.w.Write(f.buf)
+	return err
+}
+
+func (f *follower) flush() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.w.Flush(); err != nil {
+		return err
+	}
+	return f.conn.flush()
+}
+
+// copy copies a record as it is. Its CRC is checked before its end is written.
+func (f *follower) copy(reader *LogReader, rec RawRecord) error {
+	f.in.Reset(rec.Data)
+	r := recordReader{r: f.in}
+	t, n, err := r.next()
+	f.buf = f.buf[:cap(f.buf)]
+	putHeader(f.buf, t, n)
+	have := recordHeaderSize
+	for err == nil {
+		var m int
+		if m, err = r.Read(f.buf[have:]); err == nil {
+			if _, err := f.w.Write(f.buf[:have+m]); err != nil {
+				return err
+			}
+			have = 0
+		}
+	}
+	if err == io.EOF {
+		err = r.end()
+	}
+	if err != nil {
+		reader.isDamaged()
+		return fmt.Errorf("read log at %s: %w", rec.Pos, short(err))
+	}
+	_, err = f.w.Write(binary.BigEndian.AppendUint32(f.buf[:0], r.crc))
+	return err
+}

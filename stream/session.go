@@ -1,0 +1,249 @@
+package stream
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+)
+
+var (
+	errConn   = errors.New("stream") // marks an error of the connection rather than of the replica
+	errEnded  = errors.New("upstream ended the stream")
+	errSilent = errors.New("nothing heard from upstream")
+)
+
+// session is one connection to the upstream.
+type session struct {
+	f   *following
+	r   Replica
+	ctx context.Context
+	in  recordReader
+
+	id     string
+	snap   SnapshotWriter // until a snapshot or delta is done
+	page   []byte         // of the page size while there is snap
+	packed []byte
+}
+
+// session connects and feeds the replica until something ends it.
+func (f *following) session(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	req, from, err := f.request(ctx, f.want)
+	if err != nil {
+		return err
+	}
+	dog := &watchdog{timeout: f.opt.Timeout, timer: time.AfterFunc(f.opt.Timeout, func() { cancel(errSilent) })}
+	defer dog.timer.Stop()
+	if req.Body != nil {
+		req.Body = dog.watchSent(req.Body)
+	}
+	resp, err := f.opt.Client.Do(req)
+	if err != nil {
+		return dog.explain(ctx, err)
+	}
+	defer resp.Body.Close()
+	dog.r = resp.Body
+	if resp.StatusCode != http.StatusOK {
+		return refused(resp)
+	}
+	s := &session{f: f, r: f.r, ctx: ctx, in: recordReader{r: bufio.NewReaderSize(dog, streamBuffer)}}
+	err = s.run(from)
+	if s.snap != nil {
+		err = errors.Join(err, s.snap.Abort())
+	}
+	if s.in.err == io.EOF {
+		err = errEnded
+	} else if s.in.err != nil {
+		err = fmt.Errorf("%w: %w", errConn, s.in.err)
+	}
+	return dog.explain(ctx, err)
+}
+
+func (s *session) run(from Pos) error {
+	if err := s.hello(from); err != nil {
+		return err
+	}
+	for {
+		t, n, err := s.in.next()
+		if err == nil {
+			err = s.record(t, n)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// hello reads the stream's first record and checks that it is what was asked for.
+func (s *session) hello(from Pos) error {
+	t, n, err := s.in.next()
+	if err != nil {
+		return err
+	}
+	if t != recordHello {
+		return fmt.Errorf("stream begins with %s, not with %s", t, recordHello)
+	}
+	b, err := s.in.payload(make([]byte, n), n)
+	if err != nil {
+		return err
+	}
+	h, err := parseHello(b)
+	if err != nil {
+		return err
+	}
+	s.id = h.id
+	if h.pages {
+		return s.beginSnapshot(h)
+	}
+	return s.resume(h, from)
+}
+
+// resume goes on from a position, or from the first transaction of a database
+// that is still empty.
+func (s *session) resume(h hello, from Pos) error {
+	if h.Pos != from {
+		return fmt.Errorf("stream begins at %s, asked for %s: %w", h.Pos, from, ErrPosMismatch)
+	}
+	id, _ := s.r.Pos()
+	if id != h.id {
+		if from != (Pos{}) || s.r.Sums() != nil {
+			return fmt.Errorf("%w (it is %s, the replica's is %s)", ErrOtherDatabase, h.id, id)
+		}
+		if err := s.r.Adopt(s.ctx, h.id); err != nil {
+			return fmt.Errorf("adopt identity: %w", err)
+		}
+	}
+	s.r.SetConnected(true, nil)
+	return nil
+}
+
+func (s *session) beginSnapshot(h hello) error {
+	id, _ := s.r.Pos()
+	if id != h.id && s.r.Sums() != nil {
+		return fmt.Errorf("%w (it is %s, the replica's is %s)", ErrOtherDatabase, h.id, id)
+	}
+	w, err := s.r.BeginSnapshot(s.ctx, h.id, h.SnapshotHeader)
+	if err != nil {
+		return fmt.Errorf("begin snapshot: %w", err)
+	}
+	s.snap, s.page, s.packed = w, make([]byte, h.PageSize), make([]byte, maxPayload(recordPage))
+	s.r.SetConnected(true, nil)
+	s.f.opt.Logger.Info("receiving snapshot", "pos", h.Pos, "size", h.Size, "delta", s.f.want == wantDelta)
+	return nil
+}
+
+func (s *session) record(t recordType, n int64) error {
+	switch {
+	case t == recordTxn && s.snap != nil:
+		return s.end(s.snap.Apply(&s.in, n))
+	case t == recordTxn:
+		return s.apply(n)
+	case t == recordPage && s.snap != nil:
+		return s.writePage(n)
+	case t == recordDone && s.snap != nil:
+		return s.done(n)
+	case t == recordBeat:
+		return s.beat(n)
+	}
+	return fmt.Errorf("%w: %s record out of place", ErrCorrupt, t)
+}
+
+func (s *session) apply(n int64) error {
+	if err := s.end(s.r.Apply(s.ctx, &s.in, n)); err != nil {
+		return fmt.Errorf("apply: %w", err)
+	}
+	s.f.progress()
+	return nil
+}
+
+// end ends a transaction's record, which the replica has read.
+func (s *session) end(err error) error {
+	if err == nil {
+		err = s.in.end()
+	}
+	return err
+}
+
+func (s *session) writePage(n int64) error {
+	b, err := s.in.payload(s.packed, n)
+	if err != nil {
+		return err
+	}
+	pgno, err := parsePage(b, s.page)
+	if err != nil {
+		return err
+	}
+	return s.snap.WritePage(pgno, s.page)
+}
+
+func (s *session) done(n int64) error {
+	b, err := s.in.payload(make([]byte, n), n)
+	if err != nil {
+		return err
+	}
+	until, err := parseDone(b)
+	if err != nil {
+		return err
+	}
+	w := s.snap
+	if err := w.Commit(s.ctx, until); err != nil {
+		return fmt.Errorf("complete snapshot: %w", err)
+	}
+	s.snap, s.page, s.packed = nil, nil, nil
+	s.f.progress()
+	s.f.opt.Logger.Info("snapshot complete", "pos", until)
+	return nil
+}
+
+func (s *session) beat(n int64) error {
+	b, err := s.in.payload(make([]byte, n), n)
+	if err != nil {
+		return err
+	}
+	pos, at, err := parseBeat(b)
+	if err != nil {
+		return err
+	}
+	s.r.Heard(pos, at)
+	if _, at := s.r.Pos(); s.snap == nil && at == pos {
+		s.f.progress()
+	}
+	return nil
+}
+
+// watchdog is a reader that cancels the session when the answer or a read takes
+// too long. The time between reads, in which the replica works, does not count.
+type watchdog struct {
+	r       io.Reader
+	timeout time.Duration
+	timer   *time.Timer
+}
+
+func (w *watchdog) Read(p []byte) (int, error) {
+	w.timer.Reset(w.timeout)
+	n, err := w.r.Read(p)
+	w.timer.Stop()
+	return n, err
+}
+
+// watchSent lets the answer take longer while a request's body is sent: what the
+// kernel holds of it must reach the upstream first.
+func (w *watchdog) watchSent(body io.ReadCloser) io.ReadCloser {
+	return io.NopCloser(readerFunc(func(p []byte) (int, error) {
+		w.timer.Reset(6 * w.timeout)
+		return body.Read(p)
+	}))
+}
+
+// explain says of an error that came from the watchdog why it did.
+func (w *watchdog) explain(ctx context.Context, err error) error {
+	if errors.Is(context.Cause(ctx), errSilent) {
+		return fmt.Errorf("%w for %s", errSilent, w.timeout)
+	}
+	return err
+}
