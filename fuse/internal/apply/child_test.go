@@ -1,0 +1,3 @@
+package apply
+
+func replicaMain(dir, payloads string) error { return nil }

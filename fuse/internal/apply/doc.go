@@ -1,0 +1,99 @@
+// Package apply is the replica's pure middle: it takes transactions and
+// snapshots of one database and shows them to SQLite readers. It knows neither
+// the kernel nor the network. Files come as an os.Root, readers' locks as
+// [Locks], transactions as bytes.
+//
+// # How readers see transactions
+//
+// The database is in WAL mode for its readers, whatever it is upstream: file
+// format versions 18 and 19 of page 1 are 2 in its files, and the true ones
+// are kept for the checksum. Apply is SQLite's one writer, and SQLite's
+// protocol (https://sqlite.org/walformat.html) does the rest: a transaction is
+// appended to the WAL, its frames are entered in the wal-index, and then a new
+// wal-index header makes them all visible at once. Readers that have begun
+// stay on their mxFrame.
+//
+// A transaction is verified before that: its file by [stream.Log], the state
+// that it leads to by the rolling checksum, which is computed as the frames are
+// written. Its commit frame is written only when that is right.
+//
+// # What readers rely on
+//
+// Readers have the wal-index mapped read-only, so that they cannot do what
+// SQLite's readers do elsewhere: set read-marks, or recover. The mount holds
+// the DMS lock shared and the WRITE lock for ever, so that readers trust the
+// wal-index, and try again where they meet a header half written.
+//
+// Rule 1. Every reader finds a read-mark. With the header that is current it
+// finds one in slots 1 to 3, which are only moved forward, to an mxFrame that
+// is published. With a header that is no longer current, all of those may be
+// too new for it, and without a mark SQLite gives up (SQLITE_READONLY_CANTINIT)
+// before it looks whether the header changed. So the mark in slot 4 is always
+// 0, and catches such readers: they lock it, see that the header changed, and
+// begin again.
+//
+// Rule 2. A published header never has mxFrame 0. A WAL without a frame is the
+// one case that SQLite's readers treat differently.
+//
+// Rule 3. As in SQLite, frames behind a held read-mark are not copied into the
+// database, nothing is copied while the lock of slot 0 is held, and the WAL
+// restarts only with all of it in the database and slots 1 to 4 locked. Slot 0
+// is for readers that began when all of the WAL was in the database. They do
+// not use the WAL, so that it can restart under readers that overlap without
+// a gap.
+//
+// Rule 4. A restart sets nBackfill to 0 and the read-marks before it publishes
+// the header: with the new header and an old nBackfill that happens to be
+// equal, a reader would take the WAL for copied.
+//
+// Rule 5. Applying never waits for a reader that stays. A reader that stays pins its
+// snapshot, and the WAL grows.
+//
+// # Durable order
+//
+//	apply       1 the transaction is appended to the log
+//	            2 its frames are appended to the WAL, last the commit frame
+//	            3 the wal-index header is published
+//	            4 the log is published
+//	checkpoint  1 the log is synced
+//	            2 the WAL is synced
+//	            3 pages are written to the database
+//	            4 if that was all: the database gets its size and is synced
+//	            5 nBackfill is published
+//	restart     1 WAL header and frame 1, page 1 as it is, are written at once
+//	            2 the wal-index header is published
+//	            3 the WAL is synced; only then a second frame is written
+//	snapshot    1 the pages are written to a file aside, and verified
+//	            2 the log begins anew at the snapshot's position
+//	            3 the file is synced and renamed into place
+//	            4 the WAL and the wal-index are published
+//	delta       as apply 2 and 3, then the log begins anew
+//
+// A snapshot with another page size than the database's cannot be a delta, and
+// the file cannot be exchanged under open connections: it is put together
+// aside, renamed to "replacement", and copied over the database while all
+// readers are locked out.
+//
+// Nothing is synced for a transaction. The position of a replica is what its
+// files say: [Open] copies into the database what the WAL commits, and finds
+// the checksum of all pages in the log.
+//
+//   - After apply 1 the log is one transaction ahead: its end is moved aside,
+//     and comes again.
+//   - After apply 2 the transaction is there.
+//   - In a checkpoint or restart the WAL, or else the database, is complete.
+//   - After snapshot 2 there is a log and no database: the log counts for
+//     nothing. After a delta without its log, and after a power failure that
+//     the WAL survived better than the log, the checksum is not in the log:
+//     readers see what there is, and Follow compares the pages with the upstream's.
+//   - A replacement is completed by a rename.
+//
+// # Locks
+//
+// tailLock, then ckptLock, then mu, then the log's own. tailLock is held from the
+// beginning of a transaction or snapshot to its end. Everything published
+// changes under mu too, so that [Database.Snapshot] can read a page under mu
+// alone. The function given to [Database.Attach] is called under tailLock or
+// ckptLock, because what it is told must be known before readers see the
+// change; it must not call back.
+package apply

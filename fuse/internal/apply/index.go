@@ -1,0 +1,143 @@
+package apply
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"sync/atomic"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"weir/fuse/internal/dbfile"
+)
+
+// chunkSize is how much of the wal-index is mapped, and allocated in the file, at a time.
+const (
+	chunkSize    = 1 << 20
+	chunkRegions = chunkSize / dbfile.RegionSize
+)
+
+// Read-marks as this package uses them; see the package comment.
+const (
+	firstMark = 1
+	lastMark  = 3 // of those that readers hold for as long as they read
+	floorMark = 4 // always 0
+)
+
+// index is the wal-index, mapped from its file as readers map it. Words that readers look at without a lock are
+// stored atomically.
+type index struct {
+	file   *os.File
+	chunks atomic.Pointer[[][]byte] // replaced when it grows, under Database.tailLock
+}
+
+// newIndex makes a wal-index of one chunk in an empty file.
+func newIndex(f *os.File) (*index, error) {
+	x := &index{file: f}
+	x.chunks.Store(new([][]byte))
+	if err := x.grow(0); err != nil {
+		return nil, errors.Join(err, x.close())
+	}
+	return x, nil
+}
+
+func (x *index) close() error {
+	var errs []error
+	for _, c := range *x.chunks.Load() {
+		errs = append(errs, unix.Munmap(c))
+	}
+	return errors.Join(append(errs, x.file.Close())...)
+}
+
+// has reports whether region i is mapped.
+func (x *index) has(i int) bool { return i < len(*x.chunks.Load())*chunkRegions }
+
+// grow makes the wal-index long enough for region i. The bytes are allocated: a write to a hole could find the disk full, which ends
+// the process with SIGBUS.
+func (x *index) grow(i int) error {
+	for !x.has(i) {
+		chunks := *x.chunks.Load()
+		off := int64(len(chunks)) * chunkSize
+		if err := allocate(x.file, off, chunkSize); err != nil {
+			return fmt.Errorf("grow wal-index to %d bytes: %w", off+chunkSize, err)
+		}
+		c, err := unix.Mmap(int(x.file.Fd()), off, chunkSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+		if err != nil {
+			return fmt.Errorf("map wal-index: %w", err)
+		}
+		chunks = append(slices.Clip(chunks), c)
+		x.chunks.Store(&chunks)
+	}
+	return nil
+}
+
+func allocate(f *os.File, off, n int64) error {
+	err := unix.Fallocate(int(f.Fd()), 0, off, n)
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		_, err = f.WriteAt(make([]byte, n), off)
+	}
+	return err
+}
+
+func (x *index) region(i int) []byte {
+	return (*x.chunks.Load())[i/chunkRegions][i%chunkRegions*dbfile.RegionSize:][:dbfile.RegionSize]
+}
+
+// insert enters a frame that is not yet published. Its region is mapped.
+func (x *index) insert(frame, pgno uint32) {
+	dbfile.HashInsert(x.region(dbfile.RegionOf(frame)), frame, pgno)
+}
+
+// find returns the last frame of a page up to mxFrame, or 0.
+func (x *index) find(pgno, mxFrame uint32) uint32 {
+	for i := dbfile.RegionOf(mxFrame); i >= 0; i-- {
+		if n := dbfile.HashFind(x.region(i), i, pgno, 1, mxFrame); n != 0 {
+			return n
+		}
+	}
+	return 0
+}
+
+// pgno returns the page number of a frame.
+func (x *index) pgno(frame uint32) uint32 {
+	return dbfile.FramePgno(x.region(dbfile.RegionOf(frame)), frame)
+}
+
+// publish writes both copies of the header, the second one first, as readers read them the other way round.
+func (x *index) publish(h *dbfile.IndexHeader) {
+	var b [dbfile.IndexHeaderSize]byte
+	h.Encode(b[:])
+	for _, at := range []int{dbfile.IndexHeaderSize, 0} {
+		for i := 0; i < len(b); i += 4 {
+			atomic.StoreUint32(x.word(at+i), *(*uint32)(unsafe.Pointer(&b[i])))
+		}
+	}
+}
+
+func (x *index) word(off int) *uint32 {
+	return (*uint32)(unsafe.Pointer(&(*x.chunks.Load())[0][off]))
+}
+
+func (x *index) backfill() uint32 { return atomic.LoadUint32(x.word(dbfile.BackfillOffset)) }
+
+func (x *index) setBackfill(n uint32) { atomic.StoreUint32(x.word(dbfile.BackfillOffset), n) }
+
+func (x *index) setAttempted(n uint32) { atomic.StoreUint32(x.word(dbfile.BackfillAttemptedOffset), n) }
+
+func (x *index) mark(i int) uint32 { return atomic.LoadUint32(x.word(dbfile.ReadMarkOffset + 4*i)) }
+
+// setMark changes a read-mark. Its lock is held, or there are no readers yet.
+func (x *index) setMark(i int, mxFrame uint32) {
+	atomic.StoreUint32(x.word(dbfile.ReadMarkOffset+4*i), mxFrame)
+}
+
+// resetMarks sets the read-marks for a WAL of one frame.
+func (x *index) resetMarks() {
+	x.setMark(firstMark, 1)
+	for i := firstMark + 1; i <= lastMark; i++ {
+		x.setMark(i, dbfile.ReadMarkNotUsed)
+	}
+	x.setMark(floorMark, 0)
+}

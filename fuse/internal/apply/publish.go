@@ -1,0 +1,215 @@
+package apply
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"weir/fuse/internal/dbfile"
+	"weir/stream"
+)
+
+// Pos implements [stream.Replica].
+func (d *Database) Pos() (id string, pos stream.Pos) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.log.ID(), d.pos
+}
+
+// Sums implements [stream.Replica].
+func (d *Database) Sums() *stream.Sums {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if d.sums == nil {
+		return nil
+	}
+	return d.sums.Clone()
+}
+
+// Adopt implements [stream.Replica].
+func (d *Database) Adopt(ctx context.Context, id string) error {
+	if err := d.take(ctx); err != nil {
+		return err
+	}
+	defer d.give()
+	return d.adopt(id)
+}
+
+// adopt gives a replica without a database the identity id, and refuses any other than its own to one that has a database. The
+// caller holds tailLock.
+func (d *Database) adopt(id string) error {
+	own := d.log.ID()
+	switch {
+	case own == id:
+		return nil
+	case d.exists():
+		return fmt.Errorf("replica %s: %w: it is %s, the upstream's is %s; to replace it, stop weir and move %s away",
+			d.path, stream.ErrOtherDatabase, own, id, d.path)
+	}
+	return d.log.SetID(id)
+}
+
+// Apply implements [stream.Replica]. Readers see the transaction when it returns, and see nothing of it where it fails.
+func (d *Database) Apply(ctx context.Context, payload io.Reader, n int64) error {
+	if err := d.take(ctx); err != nil {
+		return err
+	}
+	defer d.give()
+	txn, err := d.log.Receive(payload, n)
+	if err != nil {
+		return fmt.Errorf("apply to %s: %w", d.path, err)
+	}
+	if err := d.applyTxn(txn); err != nil {
+		d.tail.drop()
+		return errors.Join(fmt.Errorf("apply transaction %s to %s: %w", txn.Header().MinTXID, d.path, err), d.log.Withdraw())
+	}
+	d.log.Publish()
+	d.wantCheckpoint()
+	return nil
+}
+
+func (d *Database) applyTxn(txn *stream.Txn) error {
+	pages, err := txn.Pages()
+	if err != nil {
+		return err
+	}
+	h := txn.Header()
+	switch {
+	case txn.Pre() != d.pos:
+		return fmt.Errorf("%w: it follows %s, this database is at %s", stream.ErrPosMismatch, txn.Pre(), d.pos)
+	case !d.exists():
+		return d.applyFirst(pages)
+	case d.pos == stream.Pos{}:
+		return fmt.Errorf("%w: the position of this database is not known", stream.ErrPosMismatch)
+	case h.PageSize != d.hdr.PageSize:
+		return fmt.Errorf("%w: page size %d, this database has %d", stream.ErrPosMismatch, h.PageSize, d.hdr.PageSize)
+	}
+	if err := d.restartIfDue(); err != nil {
+		return err
+	}
+	c := d.newChange()
+	if err := c.add(pages); err != nil {
+		return err
+	}
+	return c.publish(txn.Post())
+}
+
+// change is a state in the making: frames behind the published ones, and the page checksums that they lead to. The caller holds tailLock.
+type change struct {
+	d       *Database
+	sums    *overlay
+	version byte
+	page1   []byte // nil if not in the change
+}
+
+func (d *Database) newChange() *change {
+	d.tail.drop()
+	return &change{d: d, sums: newOverlay(d.sums), version: d.version}
+}
+
+// set adds a page.
+func (c *change) set(pgno uint32, data []byte) error {
+	c.sums.set(pgno, stream.PageSum(pgno, data))
+	if pgno == 1 {
+		c.version = data[dbfile.ReadVersionOffset]
+		c.page1 = append(c.page1[:0], data...)
+	}
+	return c.d.tail.add(pgno, data)
+}
+
+// add adds a transaction.
+func (c *change) add(pages *stream.TxnReader) error {
+	for {
+		pgno, data, err := pages.Next()
+		if err == io.EOF {
+			c.sums.resize(pages.Header().Commit)
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := c.set(pgno, data); err != nil {
+			return err
+		}
+	}
+}
+
+// publish makes the change the published state, at pos. The commit frame is not written before the checksum is known to be right.
+func (c *change) publish(pos stream.Pos) error {
+	if got := c.sums.total(); got != pos.PostApplyChecksum {
+		return fmt.Errorf("%w: the database would have checksum %s, want %s", stream.ErrPosMismatch, got, pos)
+	}
+	d := c.d
+	if !d.tail.staged {
+		if err := c.addPage1(); err != nil {
+			return err
+		}
+	}
+	if err := d.tail.commit(c.sums.size); err != nil {
+		return err
+	}
+	if err := d.enterFrames(); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	d.hdr.Change++
+	d.hdr.MxFrame, d.hdr.Size, d.hdr.FrameCksum = d.tail.n, c.sums.size, d.tail.sum
+	d.index.publish(&d.hdr)
+	c.sums.apply()
+	d.pos, d.version = pos, c.version
+	d.mu.Unlock()
+	d.tail.resume(d.tail.n, d.tail.sum)
+	return nil
+}
+
+// addPage1 adds page 1 as it is, where a commit frame is needed and there is no page for it.
+func (c *change) addPage1() error {
+	page := c.page1
+	if page == nil {
+		page = make([]byte, c.d.hdr.PageSize)
+		if err := c.d.readPage(1, page); err != nil {
+			return err
+		}
+	}
+	return c.d.tail.add(1, page)
+}
+
+// enterFrames enters the frames of the tail into the wal-index. Readers take no notice of them before mxFrame says so.
+func (d *Database) enterFrames() error {
+	t := &d.tail
+	if last := dbfile.RegionOf(t.n); !d.index.has(last) {
+		if err := d.index.grow(last); err != nil {
+			return err
+		}
+		d.notify(d.name + dbfile.SuffixSHM)
+	}
+	for i, pgno := range t.pgnos {
+		d.index.insert(t.base+1+uint32(i), pgno)
+	}
+	return nil
+}
+
+// startWAL begins the WAL anew with page1 and publishes that as the state of the database. The caller holds tailLock, and readers are kept out. Where it
+// fails, the state before is as it was.
+func (d *Database) startWAL(page1 []byte, size uint32) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	backfill, hdr := d.index.backfill(), d.tail.hdr
+	base, sum := d.tail.base, d.tail.baseSum
+	d.index.setBackfill(0) // before the header: with the old value a reader could take the new WAL for backfilled
+	d.index.setAttempted(0)
+	if err := d.tail.restart(page1, size); err != nil {
+		d.index.setBackfill(backfill)
+		d.tail.hdr = hdr
+		d.tail.resume(base, sum)
+		return err
+	}
+	d.index.insert(1, 1)
+	d.index.resetMarks()
+	d.hdr = dbfile.IndexHeader{Change: d.hdr.Change + 1, PageSize: uint32(len(page1)), MxFrame: 1, Size: size,
+		FrameCksum: d.tail.sum, Salt: d.tail.hdr.Salt}
+	d.index.publish(&d.hdr)
+	d.tail.resume(1, d.tail.sum)
+	return nil
+}

@@ -1,0 +1,254 @@
+package apply
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"weir/fuse/internal/dbfile"
+	"weir/stream"
+)
+
+// recover brings the files that the last run left to a state that can be published, and publishes it. There are no
+// readers yet.
+func (d *Database) recover() error {
+	if err := d.finishReplacement(); err != nil {
+		return err
+	}
+	if err := d.setHotAside(); err != nil {
+		return err
+	}
+	var err error
+	if d.file, err = d.root.OpenFile(d.name, os.O_RDWR, 0); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if d.tail.file, err = d.companion(dbfile.SuffixWAL); err != nil {
+		return err
+	}
+	if d.file != nil {
+		if err := replay(d.tail.file, d.file); err != nil {
+			return fmt.Errorf("recover from the WAL: %w", err)
+		}
+	}
+	return d.publishRecovered()
+}
+
+// publishRecovered publishes the database as it is in its file, where there is one, and begins an empty log where there is none.
+func (d *Database) publishRecovered() error {
+	page1, size, err := d.examine()
+	if err != nil {
+		return err
+	}
+	if page1 != nil {
+		if err := d.locate(page1, size); err != nil {
+			return err
+		}
+	} else if last := d.log.Last(); last != (stream.Pos{}) {
+		d.logger.Warn("the database is gone; starting from nothing", "db", d.path, "log", last)
+		if err := d.log.Reset(stream.Pos{}); err != nil {
+			return err
+		}
+	}
+	if err := d.tail.file.Truncate(0); err != nil {
+		return err
+	}
+	if err := d.root.Remove(d.name + dbfile.SuffixSHM); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	shm, err := d.companion(dbfile.SuffixSHM)
+	if err != nil {
+		return err
+	}
+	if d.index, err = newIndex(shm); err != nil {
+		return err
+	}
+	d.tail.hdr.Salt = [2]uint32{random(), random()}
+	if page1 == nil {
+		return nil
+	}
+	if err := d.startWAL(page1, size); err != nil {
+		return err
+	}
+	close(d.ready)
+	return d.tail.file.Sync()
+}
+
+// companion opens the file with the given suffix, and makes it where it is missing.
+func (d *Database) companion(suffix string) (*os.File, error) {
+	f, err := d.root.OpenFile(d.name+suffix, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.own(f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// setHotAside moves a database with a hot journal out of the way, journal and all: it was somebody else's, and is in
+// the middle of a transaction.
+func (d *Database) setHotAside() error {
+	f, err := d.root.Open(d.name + dbfile.SuffixJournal)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	b := make([]byte, dbfile.JournalHeaderSize)
+	n, err := io.ReadFull(f, b)
+	if err = errors.Join(ignoreShort(err), f.Close()); err != nil {
+		return err
+	}
+	if n == 0 || b[0] == 0 { // as SQLite decides it
+		return nil
+	}
+	d.logger.Warn("the database was left in the middle of a transaction; it is set aside", "db", d.path, "under", filepath.Join(stateDir, d.name))
+	for _, role := range []dbfile.Role{dbfile.RoleDatabase, dbfile.RoleWAL, dbfile.RoleJournal} {
+		aside := filepath.Join(stateDir, d.name, d.name+".bad"+role.Suffix())
+		if err := d.root.Rename(d.name+role.Suffix(), aside); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return syncDir(d.root)
+}
+
+func ignoreShort(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return nil
+	}
+	return err
+}
+
+// replay copies what a WAL commits into the database, and makes that durable. A WAL beside an empty file is a stray one, to SQLite too.
+func replay(wal, db *os.File) error {
+	if fi, err := db.Stat(); err != nil || fi.Size() == 0 {
+		return err
+	}
+	r, err := dbfile.OpenWAL(wal)
+	if errors.Is(err, dbfile.ErrShort) || errors.Is(err, dbfile.ErrNotWAL) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	frames, size, err := committed(r)
+	if err != nil || size == 0 {
+		return err
+	}
+	h := r.Header()
+	page := make([]byte, h.PageSize)
+	for _, pgno := range slices.Sorted(maps.Keys(frames)) {
+		if pgno > size {
+			break
+		}
+		if err := readFull(wal, page, h.FrameOffset(frames[pgno])+dbfile.FrameHeaderSize); err != nil {
+			return err
+		}
+		if _, err := db.WriteAt(page, int64(pgno-1)*int64(h.PageSize)); err != nil {
+			return err
+		}
+	}
+	if err := db.Truncate(int64(size) * int64(h.PageSize)); err != nil {
+		return err
+	}
+	return db.Sync()
+}
+
+// committed returns the last committed frame of each page, and the database's size after the last commit, 0 where there is none.
+func committed(r *dbfile.WALReader) (frames map[uint32]uint32, size uint32, err error) {
+	frames = make(map[uint32]uint32)
+	var txn []uint32 // page numbers since the last commit
+	for {
+		f, err := r.Next(nil)
+		if err == io.EOF {
+			return frames, size, nil
+		}
+		if err != nil {
+			return nil, 0, err
+		}
+		if txn = append(txn, f.Pgno); !f.Commit() {
+			continue
+		}
+		for i, pgno := range txn {
+			frames[pgno] = r.Frame() - uint32(len(txn)-1-i)
+		}
+		size, txn = f.Size, txn[:0]
+	}
+}
+
+// examine reads page 1 and the size of the database; page1 is nil where there is none.
+func (d *Database) examine() (page1 []byte, size uint32, err error) {
+	if d.file == nil {
+		return nil, 0, nil
+	}
+	fi, err := d.file.Stat()
+	if err != nil {
+		return nil, 0, err
+	}
+	if fi.Size() == 0 {
+		err := d.file.Close()
+		d.file = nil
+		return nil, 0, err
+	}
+	b := make([]byte, dbfile.HeaderSize)
+	if err := readFull(d.file, b, 0); err != nil {
+		return nil, 0, err
+	}
+	h, err := dbfile.ParseHeader(b)
+	if err != nil {
+		return nil, 0, fmt.Errorf("%w; move the file away", err)
+	}
+	page1 = make([]byte, h.PageSize)
+	if err := readFull(d.file, page1, 0); err != nil {
+		return nil, 0, err
+	}
+	return page1, uint32((fi.Size() + int64(h.PageSize) - 1) / int64(h.PageSize)), nil
+}
+
+// locate finds the position of the database in the log by its checksum. Page 1 may have been in WAL mode upstream or not; the one that fits is it.
+// Where neither fits, the position is not known, and the pages have to be compared with the upstream's.
+func (d *Database) locate(page1 []byte, size uint32) error {
+	raw := page1[dbfile.ReadVersionOffset]
+	if err := d.loadSums(page1, size); err != nil {
+		return err
+	}
+	d.version = dbfile.VersionWAL
+	for _, v := range []byte{dbfile.VersionWAL, dbfile.VersionRollback} {
+		setVersion(page1, v)
+		d.sums.Set(1, stream.PageSum(1, page1))
+		if p, _, ok := d.log.Find(d.sums.Total()); ok && p.TXID >= d.pos.TXID {
+			d.pos, d.version = p, v
+		}
+	}
+	setVersion(page1, d.version)
+	d.sums.Set(1, stream.PageSum(1, page1))
+	if err := d.cutLog(); err != nil {
+		return err
+	}
+	setVersion(page1, dbfile.VersionWAL)
+	if raw == dbfile.VersionWAL {
+		return nil
+	}
+	if _, err := d.file.WriteAt([]byte{dbfile.VersionWAL, dbfile.VersionWAL}, dbfile.WriteVersionOffset); err != nil {
+		return err
+	}
+	return d.file.Sync()
+}
+
+// cutLog drops what the log has after the position of the database: it comes again from the upstream.
+func (d *Database) cutLog() error {
+	switch d.pos {
+	case d.log.Last():
+		return nil
+	case stream.Pos{}:
+		d.logger.Warn("the database is at no position of the log; its pages will be compared with the upstream's", "db", d.path, "log", d.log.Last())
+		return nil
+	}
+	return d.log.TruncateAfter(d.pos)
+}

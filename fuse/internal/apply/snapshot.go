@@ -1,0 +1,149 @@
+package apply
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/superfly/ltx"
+
+	"weir/stream"
+)
+
+// BeginSnapshot implements [stream.Replica].
+func (d *Database) BeginSnapshot(ctx context.Context, id string, h stream.SnapshotHeader) (stream.SnapshotWriter, error) {
+	if !ltx.IsValidPageSize(h.PageSize) || h.Size == 0 {
+		return nil, fmt.Errorf("snapshot of %s: %w: %d pages of %d bytes", d.path, stream.ErrCorrupt, h.Size, h.PageSize)
+	}
+	if err := d.take(ctx); err != nil {
+		return nil, err
+	}
+	w, err := d.beginSnapshot(id, h)
+	if err != nil {
+		d.give()
+		return nil, err
+	}
+	return w, nil
+}
+
+func (d *Database) beginSnapshot(id string, h stream.SnapshotHeader) (*snapshotWriter, error) {
+	if err := d.adopt(id); err != nil {
+		return nil, err
+	}
+	w := &snapshotWriter{d: d, pageSize: h.PageSize, lock: ltx.LockPgno(h.PageSize)}
+	if d.exists() && d.hdr.PageSize == h.PageSize {
+		c := d.newChange()
+		c.sums.resize(h.Size)
+		w.to = &delta{c}
+		return w, nil
+	}
+	s, err := d.newStage(h.PageSize)
+	if err != nil {
+		return nil, err
+	}
+	if d.exists() {
+		w.to = &replacement{s}
+	} else {
+		w.to = &whole{s}
+	}
+	return w, s.resize(h.Size)
+}
+
+// target is what a snapshot is written to.
+type target interface {
+	set(pgno uint32, data []byte) error
+	add(pages *stream.TxnReader) error
+	commit(ctx context.Context, pos stream.Pos) error
+	drop() error
+}
+
+// snapshotWriter implements [stream.SnapshotWriter]. It holds tailLock until Commit or Abort.
+type snapshotWriter struct {
+	d        *Database
+	to       target
+	pageSize uint32
+	lock     uint32
+	ended    bool
+}
+
+// WritePage implements [stream.SnapshotWriter].
+func (w *snapshotWriter) WritePage(pgno uint32, data []byte) error {
+	if pgno == 0 || pgno == w.lock || uint32(len(data)) != w.pageSize {
+		return fmt.Errorf("snapshot of %s: %w: page %d of %d bytes", w.d.path, stream.ErrCorrupt, pgno, len(data))
+	}
+	return w.wrap(w.to.set(pgno, data))
+}
+
+// Apply implements [stream.SnapshotWriter].
+func (w *snapshotWriter) Apply(payload io.Reader, n int64) error {
+	pages, err := stream.NewTxnReader(payload, n)
+	if err != nil {
+		return w.wrap(err)
+	}
+	if size := pages.Header().PageSize; size != w.pageSize {
+		return w.wrap(fmt.Errorf("%w: page size %d after %d", stream.ErrPosMismatch, size, w.pageSize))
+	}
+	return w.wrap(w.to.add(pages))
+}
+
+// Commit implements [stream.SnapshotWriter].
+func (w *snapshotWriter) Commit(ctx context.Context, until stream.Pos) error {
+	if w.ended {
+		return w.wrap(stream.ErrClosed)
+	}
+	if err := w.to.commit(ctx, until); err != nil {
+		return w.wrap(errors.Join(err, w.Abort()))
+	}
+	w.ended = true
+	w.d.give()
+	w.d.wantCheckpoint()
+	return nil
+}
+
+// Abort implements [stream.SnapshotWriter].
+func (w *snapshotWriter) Abort() error {
+	if w.ended {
+		return nil
+	}
+	w.ended = true
+	defer w.d.give()
+	return w.wrap(w.to.drop())
+}
+
+func (w *snapshotWriter) wrap(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("snapshot of %s: %w", w.d.path, err)
+}
+
+// delta writes the pages that differ into the WAL of the database that there is.
+type delta struct{ *change }
+
+func (t *delta) commit(_ context.Context, pos stream.Pos) error {
+	if err := t.publish(pos); err != nil {
+		return err
+	}
+	return t.d.log.Reset(pos)
+}
+
+func (t *delta) drop() error {
+	t.d.tail.drop()
+	return nil
+}
+
+// whole is the snapshot of a replica that has no database.
+type whole struct{ *stage }
+
+// commit starts the log before the database is in place: a log without a database counts as nothing, a database without its
+// position in the log as one to compare.
+func (t *whole) commit(_ context.Context, pos stream.Pos) error {
+	if err := t.check(pos); err != nil {
+		return err
+	}
+	if err := t.d.log.Reset(pos); err != nil {
+		return err
+	}
+	return t.install(pos)
+}
