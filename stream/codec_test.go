@@ -456,10 +456,15 @@ func TestRecordReader(t *testing.T) {
 
 // FuzzSegment opens any bytes as a segment.
 func FuzzSegment(f *testing.F) {
-	_, _, contents, _ := sample(f, 2)
-	f.Add(contents)
-	f.Add(contents[:len(contents)-9])
-	f.Add(encodeSegmentHeader(strings.Repeat("a", idLen), Pos{}))
+	b := encodeSegmentHeader(strings.Repeat("a", idLen), Pos{})
+	f.Add(b)
+	h := ltx.Header{Version: ltx.Version, PageSize: 512, MinTXID: 1, MaxTXID: 1}
+	b = appendRecord(b, recordTxn, encodeTxn(f, h, ltx.ChecksumFlag, nil))
+	f.Add(b)
+	h.MinTXID, h.MaxTXID, h.PreApplyChecksum = 2, 2, ltx.ChecksumFlag
+	b = appendRecord(b, recordTxn, encodeTxn(f, h, ltx.ChecksumFlag, nil))
+	f.Add(b)
+	f.Add(b[:len(b)-9])
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s, err := scanSegment(bytes.NewReader(b), int64(len(b)))
 		if s == nil {

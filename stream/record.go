@@ -193,7 +193,8 @@ func (r *recordReader) end() error {
 		return r.err
 	}
 	if r.left > 0 {
-		return fmt.Errorf("record has %d bytes that were not read", r.left)
+		r.err = fmt.Errorf("record has %d bytes that were not read", r.left)
+		return r.err
 	}
 	var b [recordFooterSize]byte
 	if _, err := io.ReadFull(r.r, b[:]); err != nil {
