@@ -87,6 +87,9 @@ func (d *Database) open(opt stream.LogOptions) error {
 	if d.state, err = d.root.OpenRoot(dir); err != nil {
 		return err
 	}
+	if opt.Logger == nil {
+		opt.Logger = d.logger
+	}
 	if d.log, err = stream.OpenLog(d.state, opt); err != nil {
 		return err
 	}
