@@ -42,19 +42,19 @@ func (d *demo) writeIn(ctx context.Context, mode string, length time.Duration) (
 			return nil, err
 		}
 	}
-	late := time.Now().Add(demoPatience)
+	giveUp := time.Now().Add(demoPatience)
 	for d.saw.ID < d.wrote.ID {
 		if err := d.step(ctx, w, l, mode); err != nil {
 			return nil, err
 		}
-		if time.Now().After(late) {
+		if time.Now().After(giveUp) {
 			return nil, fmt.Errorf("the replica has row %d, the primary %d, and that for %v:\n%s", d.saw.ID, d.wrote.ID, demoPatience, d.replica.log())
 		}
 	}
 	return l, nil
 }
 
-// step takes one event: a row written, a row seen, or a worker's end.
+// step takes one event: a row written, a row seen, a worker's end, or that nothing happens.
 func (d *demo) step(ctx context.Context, w *worker, l *lags, what string) error {
 	select {
 	case <-ctx.Done():
@@ -72,7 +72,7 @@ func (d *demo) step(ctx context.Context, w *worker, l *lags, what string) error 
 		}
 		d.saw = b
 		l.seen = append(l.seen, b.Spent)
-	case <-time.After(demoPatience):
+	case <-time.After(redraw): // so that the last state is drawn, too
 	}
 	d.show.now("  %-8s row %s on the primary, %s behind on the replica, last lag %s", what,
 		thousands(d.wrote.ID), thousands(max(0, d.wrote.ID-d.saw.ID)), milliseconds(d.saw.Spent))
