@@ -1,3 +1,108 @@
 // Package stream carries a database's transactions from where they are
-// captured to where they are applied.
+// captured to where they are applied: a [Log] keeps them, a [Server] streams
+// them over HTTP, [Follow] takes them and feeds a [Replica]. It knows nothing of
+// how SQLite writes files.
+//
+// # Positions
+//
+// A transaction turns one state of a database into the next. A state has a
+// position, [Pos]: the TXID of the transaction that led to it, from 1, and its
+// rolling checksum. That is the xor of the checksums of all pages but the lock
+// page, with the top bit set, which [Sums] keeps page by page. The zero position
+// is the one before the first transaction. A log has a random identity that its
+// replicas adopt; together, identity and position name a state in the world.
+//
+//  1. A transaction applies only to the state at its position before. Both
+//     sides check: the TXID follows, and the checksum is the same.
+//  2. After it is applied, the state has the checksum that it says.
+//
+// Where either fails, the error is [ErrPosMismatch], nothing is published, and
+// the replica asks for a delta. So a replica is at a state of its upstream or,
+// while it has no database yet, at none.
+//
+// Transactions are LTX files (https://github.com/superfly/ltx), one TXID each.
+// The one with TXID 1 has all pages.
+//
+// # The log
+//
+// A log is a directory of append-only segment files; segment.go says what is in
+// them, record.go how transactions are framed. The positions in it are First,
+// which is before its oldest record, to Last. Published lies between, and is as
+// far as readers see:
+//
+//	First <= Published <= Last
+//
+// Begin and Commit, or Receive, append a record; Publish shows what was
+// appended, Withdraw drops it. So a transaction can be in the log before its
+// commit is let through on a primary, or its pages published on a replica, and
+// still not have been.
+//
+// Nothing is synced but by Sync: the owner of the log knows what else holds a
+// transaction until then. A crash leaves a prefix of what was appended after the
+// last Sync, perhaps with a torn record:
+//
+//	append   1 payload and its CRC are written, in one write where they fit
+//	         2 the record header is written, in the same write where all fits
+//	identity 1 the file is written under another name and synced
+//	         2 it is renamed, the directory synced
+//	         3 the segments of the old identity are set aside
+//	restart  1 an empty segment is written under another name
+//	(Reset,  2 the old segments are renamed aside
+//	 SetID)  3 it is renamed: a crash before leaves a log at the zero position
+//
+// OpenLog reads and verifies all records. It keeps the unbroken run of sound
+// records that ends with the newest segment, since the database is near that;
+// what is damaged, and what is cut off by it, is set aside: renamed, or copied
+// where it is a segment's tail, to a name that ends in .bad. Only when such
+// files take more than MaxBytes is the oldest removed. The owner then compares
+// the database's checksum with the log (Find), and has TruncateAfter or Reset
+// bring the log to it.
+//
+// Old segments are dropped by size and age. The ones that a connected reader has
+// still to read are kept until the log has twice MaxBytes; that reader then gets
+// [ErrNotInLog]. A record that is found damaged when it is read makes all
+// positions before it ErrNotInLog, too.
+//
+// # The stream
+//
+// One response carries one database's stream, without end: hello, then perhaps
+// pages and the transactions that complete them, then each transaction as it is
+// published, and heartbeats. Records are copied from the log as they are, and
+// pushed: a publication closes the channel on which the handlers wait, each
+// reads the record, writes it and flushes. A follower that does not read holds
+// up its own handler only, until WriteTimeout.
+//
+//	GET  no position   a snapshot: all pages
+//	GET  a position    the transactions after it, or 409
+//	POST page sums     a delta: the pages that differ
+//
+// Snapshot and delta are taken while writes go on. Their pages may be of
+// different states; the transactions from the position in hello to the one in
+// done, applied over them, make them one. The replica publishes at done, if the
+// checksum is right.
+//
+// A 409 says which conflict it is: the position is not in the log, so that the
+// follower should send its sums, or the identity is another database's, which
+// Follow reports as [ErrOtherDatabase] and never overwrites. A delta that does
+// not lead to the right checksum (the replica's sums are not those of its
+// pages) is followed by a request for all pages.
+//
+// # What comes from outside
+//
+// Every length from the wire or a file is checked against a limit before memory
+// is taken for it: records by type, pages by page size, sums by number of pages
+// and as they come. A transaction is never in memory whole; a [TxnReader] holds
+// one page. A decoder's error is one of three: io.EOF at the end,
+// io.ErrUnexpectedEOF where the bytes end early, [ErrCorrupt] where they are
+// wrong.
+//
+// # Locks and goroutines
+//
+// Log.mu guards a log; Log.syncing is taken before it. Server.mu guards the
+// server's table. None is held while another of these is taken, while a
+// Database or Replica is called, or over network I/O. The bytes after a log's
+// last record belong to whoever has the TxnWriter, without a lock.
+//
+// Follow runs in its caller's goroutine. A handler has one more only while a
+// snapshot is read, for its heartbeats. Server.Close waits for all handlers.
 package stream

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -36,15 +37,22 @@ func serve(t testing.TB, db Database) (*Server, string) {
 // follow starts to follow; stop ends it, which the end of the test does too.
 func follow(t testing.TB, url string, r Replica) (stop func()) {
 	t.Helper()
+	return followWith(t, url, r, FollowOptions{})
+}
+
+func followWith(t testing.TB, url string, r Replica, opt FollowOptions) (stop func()) {
+	t.Helper()
+	opt.Logger, opt.MinBackoff, opt.MaxBackoff = testLogger(t), time.Millisecond, 10*time.Millisecond
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() {
-		done <- Follow(ctx, url, testPath, r, FollowOptions{Logger: testLogger(t), MinBackoff: time.Millisecond, MaxBackoff: 20 * time.Millisecond})
-	}()
+	go func() { done <- Follow(ctx, url, testPath, r, opt) }()
 	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; !errors.Is(err, context.Canceled) {
 			t.Errorf("Follow: got %v, want canceled", err)
+		}
+		if opt.Client != nil {
+			opt.Client.CloseIdleConnections()
 		}
 	})
 	t.Cleanup(stop)
@@ -347,57 +355,42 @@ func TestFollowCutConnection(t *testing.T) {
 // followCut follows with a first connection cut after n bytes, and tells
 // whether that was enough.
 func followCut(t *testing.T, url string, up, down *model, n int64) (whole bool) {
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	client := cutClient(n, n+500)
-	defer client.CloseIdleConnections()
-	done := make(chan error, 1)
-	go func() {
-		done <- Follow(ctx, url, testPath, down, FollowOptions{Logger: testLogger(t), Client: client, MinBackoff: time.Millisecond, MaxBackoff: time.Millisecond})
-	}()
+	stop := followWith(t, url, down, FollowOptions{Client: cutClient(n, n+500)})
 	down.wait("the snapshot", func() bool { return down.deltas > 0 && down.log.Published() == up.log.Published() })
-	cancel()
-	<-done
+	stop()
 	return down.failed == 0
 }
 
-// A cut in each byte of the transactions that follow.
+// A cut in any of the transactions that follow.
 func TestFollowCutTransactions(t *testing.T) {
-	up := newModel(t, LogOptions{})
-	r := newRand(t)
+	up, first := pair(t)
 	_, url := serve(t, up)
-	for cut := int64(300); cut < 3000; cut += 23 {
+	stop := follow(t, url, first)
+	first.waitPos(up.log.Published())
+	stop()
+	for range 3 {
+		up.commitRandom(newRand(t))
+	}
+	from := first.log.Last()
+	for cut, whole := int64(0), false; !whole; cut += 13 {
 		down := newModel(t, LogOptions{})
-		ctx, cancel := context.WithCancel(t.Context())
-		client := cutClient(1<<30, cut)
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			Follow(ctx, url, testPath, down, FollowOptions{Logger: testLogger(t), Client: client, MinBackoff: time.Millisecond, MaxBackoff: time.Millisecond})
-		}()
-		up.commitRandom(r)
-		down.waitPos(up.log.Published())
-		client.CloseIdleConnections()
-		cancel()
-		<-done
-		ctx, cancel = context.WithCancel(t.Context())
-		for range 3 {
-			up.commitRandom(r)
+		down.pages, down.sums = slices.Clone(first.pages), first.sums.Clone()
+		if err := errors.Join(down.log.SetID(up.log.ID()), down.log.Reset(from)); err != nil {
+			t.Fatal(err)
 		}
-		done = make(chan struct{})
-		go func() {
-			defer close(done)
-			Follow(ctx, url, testPath, down, FollowOptions{Logger: testLogger(t), Client: client, MinBackoff: time.Millisecond, MaxBackoff: time.Millisecond})
-		}()
+		stop := followWith(t, url, down, FollowOptions{Client: cutClient(cut)})
 		down.waitPos(up.log.Published())
-		cancel()
-		<-done
+		stop()
 		down.equal(up)
+		whole = down.failed == 0
 		down.log.Close()
+		if down.deltas > 0 || cut > 1<<20 {
+			t.Fatalf("cut at %d: got %d snapshots, want none", cut, down.deltas)
+		}
 	}
 }
 
-// silentServer answers and then says no more.
+// An upstream that answers and then says no more.
 func TestFollowSilentUpstream(t *testing.T) {
 	release := make(chan struct{})
 	h := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -408,14 +401,9 @@ func TestFollowSilentUpstream(t *testing.T) {
 	defer h.Close()
 	defer close(release)
 	down := newModel(t, LogOptions{})
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() {
-		done <- Follow(ctx, h.URL, testPath, down, FollowOptions{Logger: testLogger(t), Timeout: 20 * time.Millisecond})
-	}()
+	stop := followWith(t, h.URL, down, FollowOptions{Timeout: 20 * time.Millisecond})
 	down.wait("the timeout", func() bool { return errors.Is(down.err, errSilent) })
-	cancel()
-	<-done
+	stop()
 }
 
 func TestFollowBadURL(t *testing.T) {
@@ -439,13 +427,13 @@ func TestServerSlowReader(t *testing.T) {
 	r := newRand(t)
 	noise := func() map[uint32][]byte {
 		all := make(map[uint32][]byte)
-		for pgno := range uint32(2000) {
+		for pgno := range uint32(1000) {
 			all[pgno+1] = randomPage(r)
 		}
 		return all
 	}
 	for range 20 { // more than socket buffers hold
-		up.commit(2000, noise())
+		up.commit(1000, noise())
 	}
 	down.waitPos(up.log.Published())
 	down.equal(up)
