@@ -15,7 +15,7 @@ import (
 
 // chunkSize is how much of the wal-index is mapped, and allocated in the file, at a time.
 const (
-	chunkSize    = 1 << 20
+	chunkSize    = 256 << 10
 	chunkRegions = chunkSize / dbfile.RegionSize
 )
 

@@ -60,4 +60,7 @@ func (o *overlay) apply() {
 	for pgno, sum := range o.pages {
 		o.base.Set(pgno, sum)
 	}
+	if o.base.Len() < o.size { // the last page is one without a checksum
+		o.base.Set(o.size, 0)
+	}
 }

@@ -1,0 +1,175 @@
+package apply
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+
+	"github.com/superfly/ltx"
+
+	"weir/fuse/internal/dbfile"
+	"weir/stream"
+)
+
+// TestLongWAL pins a snapshot until the wal-index needs more than one chunk: the mount is told before readers need it.
+func TestLongWAL(t *testing.T) {
+	s, r := newSource(t, 512, "wal"), newReplica(t)
+	var told []string
+	r.Database.mu.Lock()
+	r.Database.changed = func(name string) { told = append(told, name) }
+	r.Database.mu.Unlock()
+	r.apply(s.payloads...)
+	r.apply(s.grow(10000))
+	long, rd := startReader(t, r.dir), startReader(t, r.dir)
+	long.want("begin", "2")
+	for !r.index.has(chunkRegions) {
+		s.exec("BEGIN")
+		s.exec("UPDATE t SET v=randomblob(length(v))")
+		r.apply(s.commit())
+		rd.want("begin", fmt.Sprint(s.n))
+		rd.want("end", "ok")
+	}
+	if got := told[len(told)-1]; got != "db"+dbfile.SuffixSHM {
+		t.Errorf("the mount was told of %q, want the wal-index last", told)
+	}
+	long.want("check", "2")
+	long.want("end", "ok")
+	before := r.restarts()
+	wait(t, "the WAL restarts", func() bool {
+		r.apply(s.churn())
+		return r.restarts() > before
+	})
+	rd.want("read", fmt.Sprint(s.n))
+	r.wantState(s)
+}
+
+// TestServe takes a snapshot from a replica while transactions are applied to it, and feeds it to another.
+func TestServe(t *testing.T) {
+	for _, mode := range []string{"wal", "delete"} {
+		t.Run(mode, func(t *testing.T) {
+			s, up, down := newSource(t, 1024, mode), newReplica(t), newReplica(t)
+			up.apply(s.payloads...)
+			up.apply(s.grow(2000))
+			var wg sync.WaitGroup
+			stop := make(chan struct{})
+			wg.Go(func() {
+				for {
+					select {
+					case <-stop:
+						return
+					default:
+						up.apply(s.step())
+					}
+				}
+			})
+			var w stream.SnapshotWriter
+			var from stream.Pos
+			n := 0
+			until, err := up.Snapshot(t.Context(), nil, func(h stream.SnapshotHeader) (err error) {
+				from = h.Pos
+				w, err = down.BeginSnapshot(t.Context(), testID, h)
+				return err
+			}, func(pgno uint32, data []byte) error {
+				if n++; n%50 == 0 {
+					wait(t, "more is applied", func() bool { _, pos := up.Pos(); return pos.TXID > from.TXID+stream.TXID(n/50) })
+				}
+				return w.WritePage(pgno, data)
+			})
+			close(stop)
+			wg.Wait()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, p := range s.payloads[from.TXID:until.TXID] {
+				if err := w.Apply(bytes.NewReader(p), int64(len(p))); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := w.Commit(t.Context(), until); err != nil {
+				t.Fatal(err)
+			}
+			down.apply(s.payloads[until.TXID:]...)
+			down.wantState(s)
+			t.Logf("snapshot from %s until %s", from, until)
+		})
+	}
+}
+
+// TestOverlay compares an overlay with a table that takes the same changes.
+func TestOverlay(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	rnd := rand.New(rand.NewPCG(seed, 0))
+	sum := func() stream.Checksum { return ltx.ChecksumFlag | stream.Checksum(rnd.Uint64()) }
+	base := stream.NewSums(65536)
+	for range 300 {
+		o, want := newOverlay(base), base.Clone()
+		for range rnd.IntN(20) {
+			if rnd.IntN(4) == 0 {
+				n := uint32(rnd.IntN(int(want.Len()) + 1))
+				o.resize(n)
+				want.Truncate(n)
+				continue
+			}
+			pgno, v := uint32(1+rnd.IntN(60)), sum()
+			o.set(pgno, v)
+			want.Set(pgno, v)
+		}
+		if o.total() != want.Total() || o.size != want.Len() {
+			t.Fatalf("got %s of %d pages, want %s of %d", o.total(), o.size, want.Total(), want.Len())
+		}
+		before := base.Total()
+		if newOverlay(base).total() != before {
+			t.Fatal("an overlay changed the table")
+		}
+		if rnd.IntN(2) == 0 {
+			continue
+		}
+		o.apply()
+		if base.Total() != want.Total() || base.Len() != want.Len() {
+			t.Fatalf("applied: got %s of %d pages, want %s of %d", base.Total(), base.Len(), want.Total(), want.Len())
+		}
+	}
+}
+
+// BenchmarkApply applies small transactions under no readers.
+func BenchmarkApply(b *testing.B) {
+	s, r := newSource(b, 4096, "wal"), newReplica(b)
+	r.checkpointFrames = defaultCheckpointFrames
+	r.apply(s.payloads...)
+	r.apply(s.grow(2000))
+	page, last := bytes.Clone(s.state[4096:8192]), s.pos
+	payloads := make([][]byte, b.N)
+	for i := range payloads {
+		payloads[i], last = touch(b, s, page, last, i)
+	}
+	b.ResetTimer()
+	r.apply(payloads...)
+}
+
+// touch makes a transaction of one page.
+func touch(b *testing.B, s *source, page []byte, pre stream.Pos, i int) ([]byte, stream.Pos) {
+	b.Helper()
+	old := stream.PageSum(2, page)
+	page[4000], page[4001], page[4002] = byte(i), byte(i>>8), byte(i>>16)
+	post := stream.Pos{TXID: pre.TXID + 1, PostApplyChecksum: ltx.ChecksumFlag | pre.PostApplyChecksum ^ old ^ stream.PageSum(2, page)}
+	var buf bytes.Buffer
+	enc, err := ltx.NewEncoder(&buf)
+	if err != nil {
+		b.Fatal(err)
+	}
+	h := ltx.Header{Version: ltx.Version, PageSize: 4096, Commit: uint32(len(s.state) / 4096), MinTXID: post.TXID, MaxTXID: post.TXID, PreApplyChecksum: pre.PostApplyChecksum}
+	if err := enc.EncodeHeader(h); err != nil {
+		b.Fatal(err)
+	}
+	if err := enc.EncodePage(ltx.PageHeader{Pgno: 2}, page); err != nil {
+		b.Fatal(err)
+	}
+	enc.SetPostApplyChecksum(post.PostApplyChecksum)
+	if err := enc.Close(); err != nil {
+		b.Fatal(err)
+	}
+	return buf.Bytes(), post
+}
