@@ -18,6 +18,7 @@ import (
 	"weir/fuse/internal/apply"
 	"weir/fuse/internal/capture"
 	"weir/fuse/internal/dbfile"
+	"weir/fuse/internal/rollback"
 )
 
 // directory is one mounted directory and the databases of ours in it.
@@ -89,7 +90,7 @@ func (d *directory) add(name string, replica bool) error {
 		d.applies[name] = db
 		return nil
 	}
-	if err := rollBack(path); err != nil {
+	if err := rollback.Journal(path); err != nil {
 		return err
 	}
 	db, err := capture.Open(d.root, name, capture.Options{Path: path, Logger: d.logger})

@@ -1,4 +1,9 @@
-package fuse
+// Package rollback has SQLite itself roll back what an app left unfinished.
+//
+// A hot journal may name a super-journal, have several headers, or be one that
+// SQLite would not use. Nobody knows better than SQLite, so it does it, before
+// weir mounts and while no other process has the database open.
+package rollback
 
 import (
 	"database/sql"
@@ -13,10 +18,9 @@ import (
 	"weir/fuse/internal/dbfile"
 )
 
-// rollBack has SQLite itself roll back the hot journal of the database at path,
-// if there is one: an app was killed within a transaction. Nothing is mounted
-// there yet, and no other process has the database open.
-func rollBack(path string) error {
+// Journal rolls back the hot journal of the database at path, if there is one:
+// an app was killed within a transaction. No process may have it open.
+func Journal(path string) error {
 	fi, err := os.Stat(path + dbfile.SuffixJournal)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && fi.Size() == 0 {
 		return nil
