@@ -181,7 +181,8 @@ func (l *Log) roll() error {
 		return errors.Join(err, s.release())
 	}
 	l.segs = append(l.segs, s)
-	return errors.Join(old.release(), l.retain())
+	l.retain()
+	return old.release()
 }
 
 // checkHeader checks that a transaction follows the last. l is being written to.

@@ -227,7 +227,7 @@ func (l *Log) trimAside() error {
 // retain drops old segments: those beyond MaxBytes or MaxAge, except the two
 // newest, one that a reader still needs (up to twice MaxBytes), and what is not
 // published.
-func (l *Log) retain() error {
+func (l *Log) retain() {
 	var total int64
 	for _, s := range l.segs {
 		total += s.size
@@ -235,13 +235,13 @@ func (l *Log) retain() error {
 	now := l.opt.Now()
 	for len(l.segs) > 2 && l.dispensable(l.segs[0], total, now) {
 		s := l.segs[0]
-		if err := l.dir.Remove(s.name); err != nil {
-			return fmt.Errorf("drop segment: %w", err)
+		if err := l.dir.Remove(s.name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			l.opt.Logger.Error("drop old log segment", "dir", l.dir.Name(), "segment", s.name, "err", err)
+			return
 		}
 		total -= s.size
 		l.segs = l.segs[1:]
 	}
-	return nil
 }
 
 func (l *Log) dispensable(s *segment, total int64, now time.Time) bool {

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"io"
 	"net/http"
 	"sync"
 	"time"
@@ -42,6 +43,40 @@ func (d *deadlineWriter) extend() error {
 	d.rc.SetWriteDeadline(time.Now().Add(d.timeout)) // a writer that cannot has none
 	return nil
 }
+
+// reader reads the request's body, within timeout for each read.
+func (d *deadlineWriter) reader(body io.Reader) io.Reader {
+	return readerFunc(func(p []byte) (int, error) {
+		if err := d.extendRead(d.timeout); err != nil {
+			return 0, err
+		}
+		n, err := body.Read(p)
+		if err != nil {
+			d.extendRead(0)
+		}
+		return n, err
+	})
+}
+
+// extendRead gives reads of the request until timeout from now, 0 for ever.
+func (d *deadlineWriter) extendRead(timeout time.Duration) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.ended {
+		return ErrClosed
+	}
+	var at time.Time
+	if timeout > 0 {
+		at = time.Now().Add(timeout)
+	}
+	d.rc.SetReadDeadline(at)
+	return nil
+}
+
+// readerFunc is an io.Reader.
+type readerFunc func(p []byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
 // begun tells whether anything was written.
 func (d *deadlineWriter) begun() bool {

@@ -414,6 +414,22 @@ func TestFollowBadURL(t *testing.T) {
 	}
 }
 
+// After Remove no handler uses the database.
+func TestServerRemove(t *testing.T) {
+	up, down := pair(t)
+	s, url := serve(t, up)
+	follow(t, url, down)
+	down.waitPos(up.log.Published())
+	s.Remove(testPath)
+	if n := len(up.log.readers); n != 0 {
+		t.Errorf("%d readers are left", n)
+	}
+	down.wait("the refusal", func() bool { return down.err != nil && strings.Contains(down.err.Error(), "404") })
+	s.Add(testPath, up)
+	down.waitPos(up.commitRandom(newRand(t)))
+	down.equal(up)
+}
+
 // A follower that takes nothing does not hold up another.
 func TestServerSlowReader(t *testing.T) {
 	up, down := pair(t)
@@ -518,6 +534,7 @@ func TestServerAnswers(t *testing.T) {
 		{"POST", "?path=/data/db&id=" + strings.Repeat("0", 32), "", 409, conflictDatabase, "begin with an empty replica"},
 		{"POST", "?path=/data/db", "garbage", 400, "", "page checksums"},
 		{"PUT", "?path=/data/db", "", 405, "", ""},
+		{"HEAD", "?path=/data/db", "", 405, "", ""},
 	} {
 		resp, text := get(t, c.method, url+"/stream"+c.query, strings.NewReader(c.body))
 		if resp.StatusCode != c.code || resp.Header.Get(conflictHeader) != c.conflict || !strings.Contains(text, c.text) {

@@ -181,14 +181,17 @@ func (l *Log) rewatch() chan struct{} {
 	return woken
 }
 
-// Wait returns when p is published, or when the log ends.
+// Wait returns once txid is published, or with an error once the log is closed.
 func (l *Log) Wait(ctx context.Context, txid TXID) error {
 	for {
 		l.mu.Lock()
-		watch, done, closed := l.watch, l.published.TXID >= txid, l.closed
+		watch, published, closed := l.watch, l.published.TXID, l.closed
 		l.mu.Unlock()
-		if done || closed {
-			return l.closedError(closed && !done)
+		if published >= txid {
+			return nil
+		}
+		if closed {
+			return l.closedError()
 		}
 		select {
 		case <-watch:
@@ -198,17 +201,12 @@ func (l *Log) Wait(ctx context.Context, txid TXID) error {
 	}
 }
 
-func (l *Log) closedError(closed bool) error {
-	if closed {
-		return fmt.Errorf("log in %s: %w", l.dir.Name(), ErrClosed)
-	}
-	return nil
-}
+func (l *Log) closedError() error { return fmt.Errorf("log in %s: %w", l.dir.Name(), ErrClosed) }
 
 // usable says whether the log can be changed.
 func (l *Log) usable() error {
 	if l.closed {
-		return l.closedError(true)
+		return l.closedError()
 	}
 	if l.writing {
 		return fmt.Errorf("log in %s: %w", l.dir.Name(), ErrBusy)

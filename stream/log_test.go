@@ -451,6 +451,27 @@ func TestLogReset(t *testing.T) {
 	}
 }
 
+// A crash between the steps of a restart leaves the log as it was, or empty.
+func TestLogCrashInRestart(t *testing.T) {
+	dir, path, _, pos := sample(t, 2)
+	os.WriteFile(filepath.Join(dir, newFile), []byte("begun"), 0o600)
+	l := openTestLog(t, dir, LogOptions{})
+	if l.Last() != pos[2] {
+		t.Errorf("before the renames: got %s, want %s", l.Last(), pos[2])
+	}
+	l.Close()
+	id := l.ID()
+	os.WriteFile(filepath.Join(dir, newFile), encodeSegmentHeader(id, pos[1]), 0o600)
+	os.Rename(path, path+".0.bad")
+	l = openTestLog(t, dir, LogOptions{})
+	if l.Last() != (Pos{}) || l.ID() != id {
+		t.Errorf("between the renames: got %s at %s, want %s at the start", l.ID(), l.Last(), id)
+	}
+	if left := glob(t, dir, newFile); left != nil {
+		t.Errorf("left over: %v", left)
+	}
+}
+
 func TestLogSetID(t *testing.T) {
 	dir := t.TempDir()
 	m := openModel(t, dir, LogOptions{})
@@ -608,17 +629,22 @@ func TestLogReaderWaits(t *testing.T) {
 		t.Fatalf("Next returned before Publish: %v", err)
 	case <-time.After(20 * time.Millisecond):
 	}
+	waited := make(chan error)
+	go func() { waited <- m.log.Wait(t.Context(), 1) }()
 	m.log.Publish()
-	if err := <-done; err != nil {
+	if err := errors.Join(<-done, <-waited); err != nil {
 		t.Fatal(err)
 	}
 	go func() {
 		_, err := r.Next(t.Context())
 		done <- err
 	}()
+	go func() { waited <- m.log.Wait(t.Context(), 2) }()
 	m.log.Close()
-	if err := <-done; !errors.Is(err, ErrClosed) {
-		t.Errorf("got %v, want ErrClosed", err)
+	for _, err := range []error{<-done, <-waited} {
+		if !errors.Is(err, ErrClosed) {
+			t.Errorf("got %v, want ErrClosed", err)
+		}
 	}
 	r.Close()
 }

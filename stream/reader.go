@@ -43,7 +43,7 @@ func (l *Log) Reader(from Pos) (*LogReader, error) {
 func (r *LogReader) check() error {
 	l := r.l
 	if l.closed {
-		return l.closedError(true)
+		return l.closedError()
 	}
 	if r.era != l.era || !l.contains(r.pos) || r.pos.TXID < l.damaged {
 		return fmt.Errorf("%s: %w", r.pos, ErrNotInLog)

@@ -26,6 +26,11 @@ type request struct {
 }
 
 func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodHead {
+		w.Header().Set("Allow", "GET, POST")
+		http.Error(w, "a stream has no end: GET it", http.StatusMethodNotAllowed)
+		return
+	}
 	d, err := s.enter(r.URL.Query().Get("path"))
 	if err == nil {
 		defer s.leave(d)

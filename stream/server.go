@@ -29,8 +29,6 @@ type Server struct {
 	opt ServerOptions
 	mux *http.ServeMux
 
-	streams sync.WaitGroup // handlers of open streams
-
 	mu     sync.Mutex // guards all below
 	dbs    map[string]*served
 	closed bool
@@ -42,7 +40,8 @@ type served struct {
 	db        Database
 	ctx       context.Context // ends the streams
 	end       context.CancelFunc
-	followers int // guarded by Server.mu
+	streams   sync.WaitGroup // handlers; added to under Server.mu while in dbs
+	followers int            // guarded by Server.mu
 }
 
 // NewServer returns a server of no databases.
@@ -70,13 +69,16 @@ func (s *Server) Add(path string, db Database) {
 	s.dbs[path] = &served{path: path, db: db, ctx: ctx, end: end}
 }
 
-// Remove ends a database's streams and serves it no more.
+// Remove serves a database no more. It ends the streams and waits for their
+// handlers, so that the database can be closed then.
 func (s *Server) Remove(path string) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if d := s.dbs[path]; d != nil {
+	d := s.dbs[path]
+	delete(s.dbs, path)
+	s.mu.Unlock()
+	if d != nil {
 		d.end()
-		delete(s.dbs, path)
+		d.streams.Wait()
 	}
 }
 
@@ -85,11 +87,14 @@ func (s *Server) Remove(path string) {
 func (s *Server) Close() error {
 	s.mu.Lock()
 	s.closed = true
-	for _, d := range s.dbs {
+	dbs := slices.Collect(maps.Values(s.dbs))
+	s.mu.Unlock()
+	for _, d := range dbs {
 		d.end()
 	}
-	s.mu.Unlock()
-	s.streams.Wait()
+	for _, d := range dbs {
+		d.streams.Wait()
+	}
 	return nil
 }
 
@@ -138,7 +143,7 @@ func (s *Server) enter(path string) (*served, error) {
 		return nil, refuse(http.StatusNotFound, "no database %s is served here; %s", path, s.listing())
 	}
 	d.followers++
-	s.streams.Add(1)
+	d.streams.Add(1)
 	return d, nil
 }
 
@@ -146,7 +151,7 @@ func (s *Server) leave(d *served) {
 	s.mu.Lock()
 	d.followers--
 	s.mu.Unlock()
-	s.streams.Done()
+	d.streams.Done()
 }
 
 // listing says in words what is served. The caller holds mu.

@@ -18,20 +18,10 @@ import (
 const sumsBeyond = 1 << 20
 
 func (f *follower) readSums(body io.Reader) (*Sums, error) {
-	f.conn.rc.SetReadDeadline(time.Now().Add(f.opt.WriteTimeout))
-	defer f.conn.rc.SetReadDeadline(time.Time{})
-	extend := readerFunc(func(p []byte) (int, error) {
-		n, err := body.Read(p)
-		f.conn.rc.SetReadDeadline(time.Now().Add(f.opt.WriteTimeout))
-		return n, err
-	})
 	size := f.db.Status().Size
-	return readSums(bufio.NewReader(extend), math.MaxUint32, min(size, math.MaxUint32-sumsBeyond)+sumsBeyond)
+	r := bufio.NewReader(f.conn.reader(body))
+	return readSums(r, math.MaxUint32, min(size, math.MaxUint32-sumsBeyond)+sumsBeyond)
 }
-
-type readerFunc func(p []byte) (int, error)
-
-func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
 // snapshot streams a snapshot, or a delta to have, with the transactions that
 // complete it.
@@ -52,6 +42,9 @@ func (f *follower) snapshot(have *Sums) (reader *LogReader, err error) {
 	}
 	until, err := f.db.Snapshot(f.ctx, have, begin, f.page)
 	stop()
+	if err == nil && reader == nil {
+		err = errors.New("the database did not begin it")
+	}
 	if err != nil {
 		return reader, fmt.Errorf("snapshot: %w", err)
 	}
