@@ -8,8 +8,12 @@ import (
 	"weir/fuse/internal/dbfile"
 )
 
-// restartFactor times checkpointFrames is the length of WAL at which it is restarted.
-const restartFactor = 4
+// restartFactor times checkpointFrames is the length of WAL at which it is restarted. A restarted WAL keeps its file, as SQLite's do,
+// unless that is trimFactor times as long.
+const (
+	restartFactor = 4
+	trimFactor    = 4
+)
 
 // backfillFrames is how many frames are sorted in memory at a time, 8 bytes each.
 const backfillFrames = 1 << 16
@@ -261,7 +265,7 @@ func (d *Database) restart(deadline time.Time) error {
 	if err := d.tail.file.Sync(); err != nil {
 		return fmt.Errorf("restart WAL: sync: %w", err)
 	}
-	return nil
+	return d.tail.trim(trimFactor * restartFactor * d.checkpointFrames)
 }
 
 // lockReaders locks the read-marks from first on, each as soon as it is free. It is not ok if one is still held at the deadline.

@@ -5,8 +5,8 @@
 //
 // # How readers see transactions
 //
-// The database is in WAL mode for its readers, whatever it is upstream: file
-// format versions 18 and 19 of page 1 are 2 in its files, and the true ones
+// The database is in WAL mode for its readers, whatever it is upstream: the file
+// format versions in page 1 are 2 as long as it is open, and the true ones
 // are kept for the checksum. Apply is SQLite's one writer, and SQLite's
 // protocol (https://sqlite.org/walformat.html) does the rest: a transaction is
 // appended to the WAL, its frames are entered in the wal-index, and then a new

@@ -43,6 +43,9 @@ func TestLongWAL(t *testing.T) {
 	})
 	rd.want("read", fmt.Sprint(s.n))
 	r.wantState(s)
+	if fi, err := r.tail.file.Stat(); err != nil || fi.Size() > 10<<20 {
+		t.Errorf("the WAL still has %d bytes (%v)", fi.Size(), err)
+	}
 }
 
 // TestServe takes a snapshot from a replica while transactions are applied to it, and feeds it to another.

@@ -100,7 +100,6 @@ type change struct {
 	d       *Database
 	sums    *overlay
 	version byte
-	page1   []byte // nil if not in the change
 }
 
 func (d *Database) newChange() *change {
@@ -113,7 +112,6 @@ func (c *change) set(pgno uint32, data []byte) error {
 	c.sums.set(pgno, stream.PageSum(pgno, data))
 	if pgno == 1 {
 		c.version = data[dbfile.ReadVersionOffset]
-		c.page1 = append(c.page1[:0], data...)
 	}
 	return c.d.tail.add(pgno, data)
 }
@@ -141,8 +139,12 @@ func (c *change) publish(pos stream.Pos) error {
 		return fmt.Errorf("%w: the database would have checksum %s, want %s", stream.ErrPosMismatch, got, pos)
 	}
 	d := c.d
-	if !d.tail.staged {
-		if err := c.addPage1(); err != nil {
+	if !d.tail.staged { // nothing differs but the size, or not even that: page 1 as it is becomes the commit frame
+		page := make([]byte, d.hdr.PageSize)
+		if err := d.readPage(1, page); err != nil {
+			return err
+		}
+		if err := d.tail.add(1, page); err != nil {
 			return err
 		}
 	}
@@ -161,18 +163,6 @@ func (c *change) publish(pos stream.Pos) error {
 	d.mu.Unlock()
 	d.tail.resume(d.tail.n, d.tail.sum)
 	return nil
-}
-
-// addPage1 adds page 1 as it is, where a commit frame is needed and there is no page for it.
-func (c *change) addPage1() error {
-	page := c.page1
-	if page == nil {
-		page = make([]byte, c.d.hdr.PageSize)
-		if err := c.d.readPage(1, page); err != nil {
-			return err
-		}
-	}
-	return c.d.tail.add(1, page)
 }
 
 // enterFrames enters the frames of the tail into the wal-index. Readers take no notice of them before mxFrame says so.

@@ -118,6 +118,9 @@ func TestReopen(t *testing.T) {
 				r.wantState(s)
 			}
 			r.close()
+			if got, err := os.ReadFile(filepath.Join(r.dir, "db")); err != nil || string(got) != string(s.state) {
+				t.Errorf("the database after a clean end is not the source's (%v)", err)
+			}
 			for _, suffix := range []string{dbfile.SuffixWAL, dbfile.SuffixSHM} {
 				if _, err := os.Stat(filepath.Join(r.dir, "db"+suffix)); err == nil {
 					t.Errorf("db%s is there after a clean end", suffix)

@@ -108,7 +108,7 @@ func readSums(f *os.File, pageSize, size uint32) (*stream.Sums, error) {
 	return sums, nil
 }
 
-// settle makes the database a file of its own, if no reader is left that needs the WAL. Nothing else runs any more.
+// settle makes the database a file of its own, the same as upstream, if no reader is left. Nothing else runs any more.
 func (d *Database) settle() error {
 	if !d.exists() {
 		return nil
@@ -126,6 +126,9 @@ func (d *Database) settle() error {
 		return err
 	}
 	if err := d.copyFrames(d.index.backfill(), d.hdr.MxFrame, d.hdr.Size); err != nil {
+		return err
+	}
+	if _, err := d.file.WriteAt([]byte{d.version, d.version}, dbfile.WriteVersionOffset); err != nil {
 		return err
 	}
 	if err := d.settleFile(d.hdr); err != nil {

@@ -112,6 +112,15 @@ func (t *tail) restart(page1 []byte, size uint32) error {
 	return t.commit(size)
 }
 
+// trim gives back the room behind the frames, if the file is longer than limit frames.
+func (t *tail) trim(limit uint32) error {
+	fi, err := t.file.Stat()
+	if err != nil || fi.Size() <= t.hdr.FrameOffset(limit+1) {
+		return err
+	}
+	return t.file.Truncate(t.off)
+}
+
 // readPage reads the page of a written frame.
 func (t *tail) readPage(frame uint32, page []byte) error {
 	return readFull(t.file, page, t.hdr.FrameOffset(frame)+dbfile.FrameHeaderSize)
