@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -24,6 +25,9 @@ var buildFlags []string
 func TestMain(m *testing.M) {
 	if job := os.Getenv(childVar); job != "" {
 		os.Exit(runChild(job, os.Args[1:]))
+	}
+	if slices.Contains(os.Args, "-test.fuzzworker") {
+		os.Exit(m.Run()) // a child of go test -fuzz, which has done the rest
 	}
 	os.Exit(runTests(m))
 }
