@@ -55,8 +55,8 @@ func (r *replica) restarts() uint32 {
 	return r.tail.hdr.CheckpointSeq
 }
 
-// TestLongReader holds a snapshot over many transactions and checkpoints: it stays what it was, applying goes on, and
-// the WAL restarts when it ends.
+// TestLongReader holds a snapshot over many transactions and checkpoints: it stays what it was,
+// applying goes on, and the WAL restarts when it ends.
 func TestLongReader(t *testing.T) {
 	s, r := newSource(t, 4096, "wal"), newReplica(t)
 	r.apply(s.payloads...)

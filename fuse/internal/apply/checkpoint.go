@@ -8,8 +8,8 @@ import (
 	"weir/fuse/internal/dbfile"
 )
 
-// restartFactor times checkpointFrames is the length of WAL at which it is restarted. A restarted WAL keeps its file, as SQLite's do,
-// unless that is trimFactor times as long.
+// restartFactor times checkpointFrames is the length of WAL at which it is restarted. A restarted
+// WAL keeps its file, as SQLite's do, unless that is trimFactor times as long.
 const (
 	restartFactor = 4
 	trimFactor    = 4
@@ -22,7 +22,7 @@ const backfillFrames = 1 << 16
 const (
 	drainPause = 100 * time.Microsecond // between two looks; in the background it doubles
 	drainTime  = time.Second            // in the background; longer readers are left alone
-	stallTime  = 250 * time.Millisecond // with applying held up, and only if the background wait was shorter
+	stallTime  = 10 * time.Millisecond  // with applying held up, for each time the WAL is as long as one to restart
 )
 
 // wantCheckpoint wakes the checkpoints where there are frames enough.
@@ -56,15 +56,19 @@ func (d *Database) checkpoints() {
 	}
 }
 
-// checkpoint copies frames into the database as far as readers allow, and restarts the WAL if it is long and its
-// readers end soon. Applying goes on but for the last frames before a restart.
+// checkpoint copies frames into the database as far as readers allow, and restarts the WAL if it is
+// long and its readers end soon. Applying goes on but for the last frames before a restart, and is
+// held up only if what that took in the background says that it will do.
 func (d *Database) checkpoint() error {
 	start := time.Now()
 	done, err := d.backfillDrained()
-	if err != nil || !done || !d.restartDue() {
+	if err != nil || !done {
 		return err
 	}
-	stall := min(2*time.Since(start)+2*time.Millisecond, stallTime)
+	stall := d.stall()
+	if 2*time.Since(start) > stall {
+		return nil
+	}
 	select {
 	case <-d.stopping:
 		return nil
@@ -76,13 +80,16 @@ func (d *Database) checkpoint() error {
 	return d.finish(time.Now().Add(stall))
 }
 
-func (d *Database) restartDue() bool {
+// stall is for how long a restart may hold up applying: the longer the WAL, the longer, and 0 where
+// none is due.
+func (d *Database) stall() time.Duration {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	return d.hdr.MxFrame >= restartFactor*d.checkpointFrames
+	return stallTime * time.Duration(d.hdr.MxFrame/(restartFactor*d.checkpointFrames))
 }
 
-// backfillDrained backfills what is published when it begins. It is not done if readers are in the way for long.
+// backfillDrained backfills what is published when it begins. It is not done if readers are in the
+// way for long.
 func (d *Database) backfillDrained() (done bool, err error) {
 	d.mu.RLock()
 	target := d.hdr.MxFrame
@@ -106,8 +113,8 @@ func (d *Database) backfillDrained() (done bool, err error) {
 	}
 }
 
-// finish backfills the last frames and restarts the WAL, unless readers keep it from that until the deadline. The caller
-// holds tailLock and ckptLock.
+// finish backfills the last frames and restarts the WAL, unless readers keep it from that until the
+// deadline. The caller holds tailLock and ckptLock.
 func (d *Database) finish(deadline time.Time) error {
 	for {
 		if err := d.backfill(); err != nil {
@@ -123,9 +130,10 @@ func (d *Database) finish(deadline time.Time) error {
 	}
 }
 
-// restartIfDue restarts a long WAL that is in the database as a whole, as SQLite does before it appends. The caller holds tailLock.
+// restartIfDue restarts a long WAL that is in the database as a whole, as SQLite does before it
+// appends. The caller holds tailLock.
 func (d *Database) restartIfDue() error {
-	if !d.restartDue() || d.index.backfill() != d.hdr.MxFrame || !d.ckptLock.TryLock() {
+	if d.stall() == 0 || d.index.backfill() != d.hdr.MxFrame || !d.ckptLock.TryLock() {
 		return nil
 	}
 	defer d.ckptLock.Unlock()
@@ -168,8 +176,9 @@ func (d *Database) backfill() error {
 	return nil
 }
 
-// moveMarks offers mxFrame to readers in one read-mark that none holds and withdraws the others that none holds. It
-// returns the frame up to which the database may be written: readers that hold a mark need the database without the frames after it.
+// moveMarks offers mxFrame to readers in one read-mark that none holds and withdraws the others
+// that none holds. It returns the frame up to which the database may be written: readers that hold
+// a mark need the database without the frames after it.
 func (d *Database) moveMarks(locks Locks, mxFrame uint32) (safe uint32, err error) {
 	safe = mxFrame
 	mark := mxFrame
@@ -191,8 +200,8 @@ func (d *Database) moveMarks(locks Locks, mxFrame uint32) (safe uint32, err erro
 	return safe, nil
 }
 
-// syncLogAndWAL makes durable what the database is about to hold: the log, so that its position will be found there, and the
-// WAL, so that a half-written database can be completed.
+// syncLogAndWAL makes durable what the database is about to hold: the log, so that its position
+// will be found there, and the WAL, so that a half-written database can be completed.
 func (d *Database) syncLogAndWAL() error {
 	if err := d.log.Sync(); err != nil {
 		return err
@@ -203,7 +212,8 @@ func (d *Database) syncLogAndWAL() error {
 	return nil
 }
 
-// copyFrames copies the frames after from up to to into the database, the last of each page, in the order of pages.
+// copyFrames copies the frames after from up to to into the database, the last of each page, in the
+// order of pages.
 func (d *Database) copyFrames(from, to, size uint32) error {
 	list := make([]uint64, 0, to-from) // pgno, frame
 	for n := from + 1; n <= to; n++ {
@@ -245,8 +255,8 @@ func (d *Database) settleFile(hdr dbfile.IndexHeader) error {
 	return nil
 }
 
-// restart begins the WAL anew, if all of it is in the database and no reader uses it. The caller holds tailLock and
-// ckptLock.
+// restart begins the WAL anew, if all of it is in the database and no reader uses it. The caller
+// holds tailLock and ckptLock.
 func (d *Database) restart(deadline time.Time) error {
 	d.tail.drop()
 	unlock, ok, err := d.lockReaders(firstMark, deadline)
@@ -268,7 +278,8 @@ func (d *Database) restart(deadline time.Time) error {
 	return d.tail.trim(trimFactor * restartFactor * d.checkpointFrames)
 }
 
-// lockReaders locks the read-marks from first on, each as soon as it is free. It is not ok if one is still held at the deadline.
+// lockReaders locks the read-marks from first on, each as soon as it is free. It is not ok if one
+// is still held at the deadline.
 func (d *Database) lockReaders(first int, deadline time.Time) (unlock func(), ok bool, err error) {
 	d.mu.RLock()
 	locks := d.locks

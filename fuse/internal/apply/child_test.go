@@ -8,8 +8,8 @@ import (
 	"path/filepath"
 )
 
-// replicaMain applies the transactions in the directory payloads, from the one that the replica in dir is at, and says so for each. It
-// ends by being killed.
+// replicaMain applies the transactions in the directory payloads, from the one that the replica in
+// dir is at, and says so for each. It ends by being killed.
 func replicaMain(dir, payloads string) error {
 	root, err := os.OpenRoot(dir)
 	if err != nil {

@@ -27,11 +27,13 @@ type Options struct {
 	Log      stream.LogOptions
 	Logger   *slog.Logger
 
-	// CheckpointFrames is how many frames gather before a checkpoint. The WAL restarts at four times as many.
+	// CheckpointFrames is how many frames gather before a checkpoint. The WAL restarts at four
+	// times as many.
 	CheckpointFrames uint32
 }
 
-// Locks takes exclusive locks on bytes of the wal-index, where readers take theirs. TryLock does not wait; it is false where a reader has the lock.
+// Locks takes exclusive locks on bytes of the wal-index, where readers take theirs. TryLock does
+// not wait; it is false where a reader has the lock.
 type Locks interface {
 	TryLock(at int64) (bool, error)
 	Unlock(at int64) error
@@ -52,12 +54,14 @@ type Database struct {
 	stopping         chan struct{} // closed by Close
 	stopped          sync.WaitGroup
 
-	// tailLock is held by who has put its one value in. It guards tail, the frames of index behind the published ones, and who may publish.
+	// tailLock is held by who has put its one value in. It guards tail, the frames of index behind
+	// the published ones, and who may publish.
 	tailLock chan struct{}
 	tail     tail
 	index    *index
 
-	// ckptLock guards nBackfill and the read-marks: frames are copied under it, and the WAL restarts under it and tailLock.
+	// ckptLock guards nBackfill and the read-marks: frames are copied under it, and the WAL
+	// restarts under it and tailLock.
 	ckptLock sync.Mutex
 
 	mu sync.RWMutex
@@ -79,8 +83,8 @@ var (
 	_ = (stream.Replica)((*Database)(nil))
 )
 
-// Open opens the replica called name in root, and publishes what it has. The database need not exist yet. No process may
-// have it open.
+// Open opens the replica called name in root, and publishes what it has. The database need not
+// exist yet. No process may have it open.
 func Open(root *os.Root, name string, opt Options) (*Database, error) {
 	d := &Database{
 		root: root, name: name, path: opt.Path, logger: opt.Logger, checkpointFrames: opt.CheckpointFrames,
@@ -121,8 +125,9 @@ func (d *Database) open(opt stream.LogOptions) error {
 	return d.recover()
 }
 
-// Attach gives the replica the locks of its readers, and a function to call when the entry called name has another size, or
-// has come. It is called once, before there are readers; without it nothing is checkpointed.
+// Attach gives the replica the locks of its readers, and a function to call when the entry called
+// name has another size, or has come. It is called once, before there are readers; without it
+// nothing is checkpointed.
 func (d *Database) Attach(locks Locks, changed func(name string)) {
 	d.mu.Lock()
 	d.locks, d.changed = locks, changed
@@ -139,8 +144,9 @@ func (d *Database) Log() *stream.Log { return d.log }
 // closeWait bounds the wait of Close for an Apply or snapshot in progress.
 const closeWait = 10 * time.Second
 
-// Close ends the replica. Where no reader is left, the database becomes a file of its own, without a WAL; its page
-// checksums are saved so that the next Open need not read it. Follow must have returned.
+// Close ends the replica. Where no reader is left, the database becomes a file of its own, without
+// a WAL; its page checksums are saved so that the next Open need not read it. Follow must have
+// returned.
 func (d *Database) Close() error {
 	close(d.stopping)
 	d.stopped.Wait()
@@ -209,7 +215,8 @@ func (d *Database) notify(name string) {
 // exists reports whether there is a database. The caller holds tailLock or mu.
 func (d *Database) exists() bool { return d.hdr.PageSize != 0 }
 
-// readPage reads a page as published, its file format version being what this database says. The caller holds tailLock or mu.
+// readPage reads a page as published, its file format version being what this database says. The
+// caller holds tailLock or mu.
 func (d *Database) readPage(pgno uint32, page []byte) error {
 	if frame := d.index.find(pgno, d.hdr.MxFrame); frame != 0 {
 		return d.tail.readPage(frame, page)

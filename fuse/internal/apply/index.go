@@ -26,8 +26,13 @@ const (
 	floorMark = 4 // always 0
 )
 
-// index is the wal-index, mapped from its file as readers map it. Words that readers look at without a lock are
-// stored atomically.
+// index is the wal-index, mapped from its file as readers map it. Words that readers look at
+// without a lock are stored atomically.
+//
+// Invariant: both copies of the header are Database.hdr, and mxFrame > 0, once a database is
+// published.
+// Invariant: nBackfill <= mxFrame.
+// Invariant: one of the marks 1 to 3 is at most mxFrame, and mark 4 is 0.
 type index struct {
 	file   *os.File
 	chunks atomic.Pointer[[][]byte] // replaced when it grows, under Database.tailLock
@@ -54,8 +59,8 @@ func (x *index) close() error {
 // has reports whether region i is mapped.
 func (x *index) has(i int) bool { return i < len(*x.chunks.Load())*chunkRegions }
 
-// grow makes the wal-index long enough for region i. The bytes are allocated: a write to a hole could find the disk full, which ends
-// the process with SIGBUS.
+// grow makes the wal-index long enough for region i. The bytes are allocated: a write to a hole
+// could find the disk full, which ends the process with SIGBUS.
 func (x *index) grow(i int) error {
 	for !x.has(i) {
 		chunks := *x.chunks.Load()

@@ -13,7 +13,8 @@ import (
 	"weir/stream"
 )
 
-// TestLongWAL pins a snapshot until the wal-index needs more than one chunk: the mount is told before readers need it.
+// TestLongWAL pins a snapshot until the wal-index needs more than one chunk: the mount is told
+// before readers need it.
 func TestLongWAL(t *testing.T) {
 	s, r := newSource(t, 512, "wal"), newReplica(t)
 	var told []string

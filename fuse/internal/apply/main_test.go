@@ -16,7 +16,8 @@ import (
 	_ "github.com/mattn/go-sqlite3"
 )
 
-// childEnv names what this binary is when a test starts it again: locks are a process's own, so readers need one.
+// childEnv names what this binary is when a test starts it again: locks are a process's own, so
+// readers need one.
 const childEnv = "WEIR_APPLY_CHILD"
 
 func TestMain(m *testing.M) {

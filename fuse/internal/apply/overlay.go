@@ -6,8 +6,8 @@ import (
 	"weir/stream"
 )
 
-// overlay is a database state to be, as page checksums: those of a published state, and on top what is to change. The
-// table below is not touched until apply.
+// overlay is a database state to be, as page checksums: those of a published state, and on top what
+// is to change. The table below is not touched until apply.
 type overlay struct {
 	base  *stream.Sums // only read
 	pages map[uint32]stream.Checksum

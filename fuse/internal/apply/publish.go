@@ -36,8 +36,8 @@ func (d *Database) Adopt(ctx context.Context, id string) error {
 	return d.adopt(id)
 }
 
-// adopt gives a replica without a database the identity id, and refuses any other than its own to one that has a database. The
-// caller holds tailLock.
+// adopt gives a replica without a database the identity id, and refuses any other than its own to
+// one that has a database. The caller holds tailLock.
 func (d *Database) adopt(id string) error {
 	own := d.log.ID()
 	switch {
@@ -50,7 +50,8 @@ func (d *Database) adopt(id string) error {
 	return d.log.SetID(id)
 }
 
-// Apply implements [stream.Replica]. Readers see the transaction when it returns, and see nothing of it where it fails.
+// Apply implements [stream.Replica]. Readers see the transaction when it returns, and see nothing
+// of it where it fails.
 func (d *Database) Apply(ctx context.Context, payload io.Reader, n int64) error {
 	if err := d.take(ctx); err != nil {
 		return err
@@ -95,7 +96,8 @@ func (d *Database) applyTxn(txn *stream.Txn) error {
 	return c.publish(txn.Post())
 }
 
-// change is a state in the making: frames behind the published ones, and the page checksums that they lead to. The caller holds tailLock.
+// change is a state in the making: frames behind the published ones, and the page checksums that
+// they lead to. The caller holds tailLock.
 type change struct {
 	d       *Database
 	sums    *overlay
@@ -133,7 +135,8 @@ func (c *change) add(pages *stream.TxnReader) error {
 	}
 }
 
-// publish makes the change the published state, at pos. The commit frame is not written before the checksum is known to be right.
+// publish makes the change the published state, at pos. The commit frame is not written before the
+// checksum is known to be right.
 func (c *change) publish(pos stream.Pos) error {
 	if got := c.sums.total(); got != pos.PostApplyChecksum {
 		return fmt.Errorf("%w: the database would have checksum %s, want %s", stream.ErrPosMismatch, got, pos)
@@ -165,7 +168,8 @@ func (c *change) publish(pos stream.Pos) error {
 	return nil
 }
 
-// enterFrames enters the frames of the tail into the wal-index. Readers take no notice of them before mxFrame says so.
+// enterFrames enters the frames of the tail into the wal-index. Readers take no notice of them
+// before mxFrame says so.
 func (d *Database) enterFrames() error {
 	t := &d.tail
 	if last := dbfile.RegionOf(t.n); !d.index.has(last) {
@@ -180,8 +184,8 @@ func (d *Database) enterFrames() error {
 	return nil
 }
 
-// startWAL begins the WAL anew with page1 and publishes that as the state of the database. The caller holds tailLock, and readers are kept out. Where it
-// fails, the state before is as it was.
+// startWAL begins the WAL anew with page1 and publishes that as the state of the database. The
+// caller holds tailLock, and readers are kept out. Where it fails, the state before is as it was.
 func (d *Database) startWAL(page1 []byte, size uint32) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()

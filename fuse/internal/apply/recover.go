@@ -14,8 +14,8 @@ import (
 	"weir/stream"
 )
 
-// recover brings the files that the last run left to a state that can be published, and publishes it. There are no
-// readers yet.
+// recover brings the files that the last run left to a state that can be published, and publishes
+// it. There are no readers yet.
 func (d *Database) recover() error {
 	if err := d.finishReplacement(); err != nil {
 		return err
@@ -38,7 +38,8 @@ func (d *Database) recover() error {
 	return d.publishRecovered()
 }
 
-// publishRecovered publishes the database as it is in its file, where there is one, and begins an empty log where there is none.
+// publishRecovered publishes the database as it is in its file, where there is one, and begins an
+// empty log where there is none.
 func (d *Database) publishRecovered() error {
 	page1, size, err := d.examine()
 	if err != nil {
@@ -90,8 +91,8 @@ func (d *Database) companion(suffix string) (*os.File, error) {
 	return f, nil
 }
 
-// setHotAside moves a database with a hot journal out of the way, journal and all: it was somebody else's, and is in
-// the middle of a transaction.
+// setHotAside moves a database with a hot journal out of the way, journal and all: it was somebody
+// else's, and is in the middle of a transaction.
 func (d *Database) setHotAside() error {
 	f, err := d.root.Open(d.name + dbfile.SuffixJournal)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -125,7 +126,8 @@ func ignoreShort(err error) error {
 	return err
 }
 
-// replay copies what a WAL commits into the database, and makes that durable. A WAL beside an empty file is a stray one, to SQLite too.
+// replay copies what a WAL commits into the database, and makes that durable. A WAL beside an empty
+// file is a stray one, to SQLite too.
 func replay(wal, db *os.File) error {
 	if fi, err := db.Stat(); err != nil || fi.Size() == 0 {
 		return err
@@ -160,7 +162,8 @@ func replay(wal, db *os.File) error {
 	return db.Sync()
 }
 
-// committed returns the last committed frame of each page, and the database's size after the last commit, 0 where there is none.
+// committed returns the last committed frame of each page, and the database's size after the last
+// commit, 0 where there is none.
 func committed(r *dbfile.WALReader) (frames map[uint32]uint32, size uint32, err error) {
 	frames = make(map[uint32]uint32)
 	var txn []uint32 // page numbers since the last commit
@@ -211,8 +214,9 @@ func (d *Database) examine() (page1 []byte, size uint32, err error) {
 	return page1, uint32((fi.Size() + int64(h.PageSize) - 1) / int64(h.PageSize)), nil
 }
 
-// locate finds the position of the database in the log by its checksum. Page 1 may have been in WAL mode upstream or not; the one that fits is it.
-// Where neither fits, the position is not known, and the pages have to be compared with the upstream's.
+// locate finds the position of the database in the log by its checksum. Page 1 may have been in WAL
+// mode upstream or not; the one that fits is it. Where neither fits, the position is not known, and
+// the pages have to be compared with the upstream's.
 func (d *Database) locate(page1 []byte, size uint32) error {
 	raw := page1[dbfile.ReadVersionOffset]
 	if err := d.loadSums(page1, size); err != nil {

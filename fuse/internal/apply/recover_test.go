@@ -43,7 +43,8 @@ func (h *history) back(n stream.TXID) *source {
 	return &source{TB: h.TB, pageSize: h.pageSize, state: []byte(h.states[n]), pos: h.at[n], n: int(n)}
 }
 
-// TestKill kills a replica at random moments and opens it again: it is at a transaction that it has applied, and goes on.
+// TestKill kills a replica at random moments and opens it again: it is at a transaction that it has
+// applied, and goes on.
 func TestKill(t *testing.T) {
 	for _, mode := range []string{"wal", "delete"} {
 		t.Run(mode, func(t *testing.T) {
@@ -76,7 +77,8 @@ func TestKill(t *testing.T) {
 	}
 }
 
-// killReplica runs a replica until it has applied n transactions, and a bit, and returns the last that it spoke of.
+// killReplica runs a replica until it has applied n transactions, and a bit, and returns the last
+// that it spoke of.
 func killReplica(t *testing.T, dir, payloads string, n int) (said stream.TXID) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], dir, payloads)
@@ -155,7 +157,8 @@ func TestReopenUnderReader(t *testing.T) {
 	r.wantState(s)
 }
 
-// TestChangedBehindBack changes the database while no replica is open: its position is not known, and a delta mends it.
+// TestChangedBehindBack changes the database while no replica is open: its position is not known,
+// and a delta mends it.
 func TestChangedBehindBack(t *testing.T) {
 	s, r := newSource(t, 4096, "wal"), newReplica(t)
 	if err := r.snapshotOf(s, testID, s.state, s.pos, nil); err != nil {

@@ -13,15 +13,15 @@ import (
 	"weir/stream"
 )
 
-// replacementName is the name of a staged database, complete and on disk, whose pages are being copied over those of the
-// database.
+// replacementName is the name of a staged database, complete and on disk, whose pages are being
+// copied over those of the database.
 const replacementName = "replacement"
 
 // replacePause is the time between two attempts to find no reader reading.
 const replacePause = 2 * time.Millisecond
 
-// replacement is a snapshot with another page size than the database has. Open connections keep the file, so it is
-// overwritten in place while no transaction reads it.
+// replacement is a snapshot with another page size than the database has. Open connections keep the
+// file, so it is overwritten in place while no transaction reads it.
 type replacement struct{ *stage }
 
 func (t *replacement) commit(ctx context.Context, pos stream.Pos) error {

@@ -108,7 +108,11 @@ func readSums(f *os.File, pageSize, size uint32) (*stream.Sums, error) {
 	return sums, nil
 }
 
-// settle makes the database a file of its own, the same as upstream, if no reader is left. Nothing else runs any more.
+// settleTime is how long settle waits for readers.
+const settleTime = 250 * time.Millisecond
+
+// settle makes the database a file of its own, the same as upstream, if no reader is left. Nothing
+// else runs any more.
 func (d *Database) settle() error {
 	if !d.exists() {
 		return nil
@@ -117,7 +121,7 @@ func (d *Database) settle() error {
 	if d.locks != nil {
 		var ok bool
 		var err error
-		if unlock, ok, err = d.lockReaders(0, time.Now().Add(stallTime)); err != nil || !ok {
+		if unlock, ok, err = d.lockReaders(0, time.Now().Add(settleTime)); err != nil || !ok {
 			return err
 		}
 	}

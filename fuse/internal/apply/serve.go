@@ -13,8 +13,8 @@ import (
 // errChanged ends a snapshot of a database that was replaced meanwhile.
 var errChanged = errors.New("the database was replaced meanwhile; ask again")
 
-// Snapshot implements [stream.Database]. Each page is read as it is published at that moment; the transactions applied
-// meanwhile are in the log.
+// Snapshot implements [stream.Database]. Each page is read as it is published at that moment; the
+// transactions applied meanwhile are in the log.
 func (d *Database) Snapshot(ctx context.Context, have *stream.Sums, begin func(stream.SnapshotHeader) error, page func(pgno uint32, data []byte) error) (stream.Pos, error) {
 	h, sums, err := d.beginServe()
 	if err != nil {

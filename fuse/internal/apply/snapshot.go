@@ -136,8 +136,8 @@ func (t *delta) drop() error {
 // whole is the snapshot of a replica that has no database.
 type whole struct{ *stage }
 
-// commit starts the log before the database is in place: a log without a database counts as nothing, a database without its
-// position in the log as one to compare.
+// commit starts the log before the database is in place: a log without a database counts as
+// nothing, a database without its position in the log as one to compare.
 func (t *whole) commit(_ context.Context, pos stream.Pos) error {
 	if err := t.check(pos); err != nil {
 		return err

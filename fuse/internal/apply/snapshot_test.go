@@ -138,7 +138,8 @@ func TestAbort(t *testing.T) {
 	}
 }
 
-// TestPageSizeChange gives the replica a database with another page size, as after VACUUM, while connections are open.
+// TestPageSizeChange gives the replica a database with another page size, as after VACUUM, while
+// connections are open.
 func TestPageSizeChange(t *testing.T) {
 	s, r := newSource(t, 4096, "delete"), newReplica(t)
 	s.grow(200)

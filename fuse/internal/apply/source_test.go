@@ -239,6 +239,30 @@ func (r *replica) apply(payloads ...[]byte) {
 		if err := r.Apply(r.ctx(), bytes.NewReader(p), int64(len(p))); err != nil {
 			r.Fatal(err)
 		}
+		r.checkIndex()
+	}
+}
+
+// checkIndex checks the invariants of the wal-index as it is, while a checkpoint may be going on.
+func (r *replica) checkIndex() {
+	r.Helper()
+	if err := r.take(r.ctx()); err != nil {
+		r.Fatal(err)
+	}
+	defer r.give()
+	h, err := dbfile.ParseIndexHeader(r.index.region(0))
+	if err != nil || h != r.hdr || h.MxFrame == 0 {
+		r.Fatalf("got wal-index header %+v (%v), want %+v", h, err, r.hdr)
+	}
+	if n := r.index.backfill(); n > h.MxFrame {
+		r.Fatalf("got nBackfill %d, want at most %d", n, h.MxFrame)
+	}
+	least := r.index.mark(firstMark)
+	for i := firstMark; i <= lastMark; i++ {
+		least = min(least, r.index.mark(i))
+	}
+	if floor := r.index.mark(floorMark); floor != 0 || least > h.MxFrame {
+		r.Fatalf("got read-marks of at least %d and a floor of %d, want at most %d and 0", least, floor, h.MxFrame)
 	}
 }
 
@@ -271,7 +295,8 @@ func (r *replica) wantState(s *source) {
 	}
 }
 
-// snapshotOf feeds a replica from a state of a source: the pages that differ from have, then the given transactions.
+// snapshotOf feeds a replica from a state of a source: the pages that differ from have, then the
+// given transactions.
 func (r *replica) snapshotOf(s *source, id string, state []byte, pos stream.Pos, have *stream.Sums, then ...[]byte) error {
 	r.Helper()
 	w, err := r.BeginSnapshot(r.ctx(), id, stream.SnapshotHeader{Pos: pos, PageSize: uint32(s.pageSize), Size: uint32(len(state) / s.pageSize)})

@@ -83,7 +83,8 @@ func (s *stage) drop() error {
 	return errors.Join(err, s.file.Close())
 }
 
-// install makes the stage the database and publishes it at pos. There was none before. The caller holds tailLock.
+// install makes the stage the database and publishes it at pos. There was none before. The caller
+// holds tailLock.
 func (s *stage) install(pos stream.Pos) error {
 	d := s.d
 	if err := d.own(s.file); err != nil {
@@ -131,8 +132,8 @@ func (d *Database) applyFirst(pages *stream.TxnReader) error {
 	return nil
 }
 
-// own gives a file that this package made the owner and the permissions of the database, or of its directory where
-// there is none, so that who may read one may read all.
+// own gives a file that this package made the owner and the permissions of the database, or of its
+// directory where there is none, so that who may read one may read all.
 func (d *Database) own(f *os.File) error {
 	mode := os.FileMode(0o644)
 	fi, err := d.root.Stat(d.name)

@@ -13,10 +13,11 @@ import (
 // tailBuffer is how many bytes of frames are gathered before they are written.
 const tailBuffer = 256 << 10
 
-// tail appends frames to the WAL behind the published ones. Frames that are not published may be dropped and
-// overwritten. Guarded by Database.tailLock.
+// tail appends frames to the WAL behind the published ones. Frames that are not published may be
+// dropped and overwritten. Guarded by Database.tailLock.
 //
-// Invariant: n == base + len(pgnos), where base is the published mxFrame; buf ends with frame n if staged.
+// Invariant: n == base + len(pgnos), where base is the published mxFrame; buf ends with frame n if
+// staged.
 type tail struct {
 	file *os.File
 	hdr  dbfile.WALHeader
@@ -28,8 +29,9 @@ type tail struct {
 	sum   [2]uint32 // running checksum after the last frame but a staged one
 	pgnos []uint32  // of the frames after base
 
-	// buf holds the frames that are not written yet. The header of the last one is missing while it is staged, because
-	// whether it is a commit frame is known only when the next one comes or none.
+	// buf holds the frames that are not written yet. The header of the last one is missing while it
+	// is staged, because whether it is a commit frame is known only when the next one comes or
+	// none.
 	buf    []byte
 	staged bool
 	off    int64 // where buf belongs
@@ -48,7 +50,8 @@ func (t *tail) drop() {
 	t.off = t.hdr.FrameOffset(t.n + 1)
 }
 
-// add appends a page. Page 1 says WAL mode in the WAL whatever the upstream's says, because this database is read through a WAL.
+// add appends a page. Page 1 says WAL mode in the WAL whatever the upstream's says, because this
+// database is read through a WAL.
 func (t *tail) add(pgno uint32, page []byte) error {
 	t.seal(0)
 	if len(t.buf) >= tailBuffer {
@@ -96,8 +99,9 @@ func (t *tail) flush() error {
 	return nil
 }
 
-// restart begins a WAL anew at the start of the file, with page1 as its first and only frame, a commit of size pages.
-// The caller syncs it before it appends: frames of the old WAL must not be overwritten while its header could come back.
+// restart begins a WAL anew at the start of the file, with page1 as its first and only frame, a
+// commit of size pages. The caller syncs it before it appends: frames of the old WAL must not be
+// overwritten while its header could come back.
 func (t *tail) restart(page1 []byte, size uint32) error {
 	t.hdr.PageSize = uint32(len(page1))
 	t.hdr.CheckpointSeq++

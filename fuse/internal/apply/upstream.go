@@ -36,7 +36,8 @@ func (u *upstream) lag(own stream.Pos, now time.Time) time.Duration {
 	return now.Sub(u.caughtUp)
 }
 
-// Heard implements [stream.Replica]. The upstream's clock is not used: clocks differ, and a lag is measured by one.
+// Heard implements [stream.Replica]. The upstream's clock is not used: clocks differ, and a lag is
+// measured by one.
 func (d *Database) Heard(pos stream.Pos, _ time.Time) {
 	_, own := d.Pos()
 	d.upstream.heard(pos, own, time.Now())

@@ -90,7 +90,8 @@ func TestIndexHeaderErrors(t *testing.T) {
 	}
 }
 
-// TestJournalOfSQLite follows the journal through a transaction: not synced, synced when the cache spills, ended.
+// TestJournalOfSQLite follows the journal through a transaction: not synced, synced when the cache
+// spills, ended.
 func TestJournalOfSQLite(t *testing.T) {
 	for _, size := range pageSizes {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {

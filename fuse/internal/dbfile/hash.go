@@ -5,8 +5,9 @@ import (
 	"fmt"
 )
 
-// Each region of the wal-index holds the page numbers of up to regionFrames frames, and behind them a hash table of
-// their slots by page number. The first region holds fewer frames, because the headers are in it.
+// Each region of the wal-index holds the page numbers of up to regionFrames frames, and behind them
+// a hash table of their slots by page number. The first region holds fewer frames, because the
+// headers are in it.
 const (
 	regionFrames = 4096
 	firstFrames  = regionFrames - indexHeaderEnd/4
@@ -31,8 +32,9 @@ func regionBase(i int) (zero uint32, pgnos int) {
 	return LastFrame(i - 1), 0
 }
 
-// HashInsert enters a frame into region, which is region RegionOf(frame). Frames are entered in order; the first of a region clears it.
-// It overwrites nothing that a reader of earlier frames uses, so readers need not be kept out.
+// HashInsert enters a frame into region, which is region RegionOf(frame). Frames are entered in
+// order; the first of a region clears it. It overwrites nothing that a reader of earlier frames
+// uses, so readers need not be kept out.
 func HashInsert(region []byte, frame, pgno uint32) {
 	zero, pgnos := regionBase(RegionOf(frame))
 	idx := frame - zero
@@ -50,8 +52,8 @@ func HashInsert(region []byte, frame, pgno uint32) {
 	binary.NativeEndian.PutUint16(region[hashStart+2*key:], uint16(idx))
 }
 
-// HashTruncate removes the frames after mxFrame from region, which is region RegionOf(mxFrame). Later regions need
-// nothing: they are cleared when they are first used.
+// HashTruncate removes the frames after mxFrame from region, which is region RegionOf(mxFrame).
+// Later regions need nothing: they are cleared when they are first used.
 func HashTruncate(region []byte, mxFrame uint32) {
 	zero, pgnos := regionBase(RegionOf(mxFrame))
 	limit := mxFrame - zero

@@ -15,7 +15,8 @@ const (
 	MaxPageSize = 65536
 )
 
-// Offsets of the file format version numbers in page 1, and their values. Both are 2 for a database in WAL mode, 1 else.
+// Offsets of the file format version numbers in page 1, and their values. Both are 2 for a database
+// in WAL mode, 1 else.
 const (
 	WriteVersionOffset = 18
 	ReadVersionOffset  = 19
@@ -70,8 +71,8 @@ func ParseHeader(b []byte) (Header, error) {
 	return h, nil
 }
 
-// SizeValid reports whether Size counts. It does not after a version of SQLite before 3.7.0 has written; then the size of the
-// file does.
+// SizeValid reports whether Size counts. It does not after a version of SQLite before 3.7.0 has
+// written; then the size of the file does.
 func (h Header) SizeValid() bool { return h.Size > 0 && h.ChangeCounter == h.VersionValidFor }
 
 // WAL reports whether SQLite reads the database through a WAL.

@@ -6,7 +6,8 @@ import (
 	"fmt"
 )
 
-// The wal-index is an array of regions. The first starts with two copies of the header and the checkpoint information.
+// The wal-index is an array of regions. The first starts with two copies of the header and the
+// checkpoint information.
 const (
 	RegionSize      = 32768
 	IndexHeaderSize = 48
@@ -24,7 +25,8 @@ const (
 const ReadMarkNotUsed = 0xffffffff
 
 var (
-	// ErrIndexTorn says that the wal-index header is being written: the copies differ or the checksum is wrong. Look again.
+	// ErrIndexTorn says that the wal-index header is being written: the copies differ or the
+	// checksum is wrong. Look again.
 	ErrIndexTorn = errors.New("torn wal-index header")
 	// ErrIndexInvalid says that there is no header in the wal-index, or none of a version we know.
 	ErrIndexInvalid = errors.New("no valid wal-index header")
@@ -91,8 +93,8 @@ func (h *IndexHeader) Encode(dst []byte) {
 	putNative(dst[40:], indexChecksum(dst))
 }
 
-// CkptInfo is the checkpoint information after the headers of the wal-index. Checkpoints and readers change it in
-// place, each word under a lock of its own; see ReadLock.
+// CkptInfo is the checkpoint information after the headers of the wal-index. Checkpoints and
+// readers change it in place, each word under a lock of its own; see ReadLock.
 type CkptInfo struct {
 	NBackfill          uint32 // frames that are in the database
 	ReadMark           [ReadMarks]uint32

@@ -6,7 +6,8 @@ import (
 	"fmt"
 )
 
-// JournalHeaderSize is the length of a journal header. It takes a whole sector in the file, see JournalHeader.SectorSize.
+// JournalHeaderSize is the length of a journal header. It takes a whole sector in the file, see
+// JournalHeader.SectorSize.
 const JournalHeaderSize = 28
 
 // JournalNRecUnknown is the value of JournalHeader.NRec that says: as many records as the file has.
@@ -19,8 +20,9 @@ var ErrNotJournal = errors.New("not a journal header")
 
 // JournalHeader is the first header of a rollback journal.
 type JournalHeader struct {
-	// Synced is false as long as SQLite has not put magic and NRec in: it does so when the records that follow are on disk, and only
-	// then changes the database. A journal that is not synced is not hot.
+	// Synced is false as long as SQLite has not put magic and NRec in: it does so when the records
+	// that follow are on disk, and only then changes the database. A journal that is not synced is
+	// not hot.
 	Synced     bool
 	NRec       uint32 // records after the header, or JournalNRecUnknown
 	Nonce      uint32 // start of each record's checksum
@@ -73,8 +75,8 @@ func (h *JournalHeader) checksum(page []byte) uint32 {
 	return sum
 }
 
-// JournalEnded reports whether a journal whose content starts with b is over: the file is empty, or its header zeroed
-// (journal_mode PERSIST). The third way to end a journal is to delete the file.
+// JournalEnded reports whether a journal whose content starts with b is over: the file is empty, or
+// its header zeroed (journal_mode PERSIST). The third way to end a journal is to delete the file.
 func JournalEnded(b []byte) bool {
 	return zero(b[:min(len(b), JournalHeaderSize)])
 }

@@ -1,6 +1,7 @@
 package dbfile
 
-// Bytes of the database file that SQLite locks, https://sqlite.org/c3ref/file_control.html and lockingv3.html.
+// Bytes of the database file that SQLite locks, https://sqlite.org/c3ref/file_control.html and
+// lockingv3.html.
 const (
 	PendingByte  = 0x40000000
 	ReservedByte = PendingByte + 1

@@ -34,7 +34,8 @@ const (
 	SuffixJournal = "-journal"
 )
 
-// Suffix is what the name of a file of this role has after its database's name; "" for roles without a fixed one.
+// Suffix is what the name of a file of this role has after its database's name; "" for roles
+// without a fixed one.
 func (r Role) Suffix() string {
 	switch r {
 	case RoleWAL:
@@ -47,11 +48,13 @@ func (r Role) Suffix() string {
 	return ""
 }
 
-// superJournalTail is the length of what follows the database's name: -mj, six hex digits, 9, two hex digits.
+// superJournalTail is the length of what follows the database's name: -mj, six hex digits, 9, two
+// hex digits.
 const superJournalTail = len("-mjHHHHHH9HH")
 
-// RoleOf splits a file name into the name of the database it belongs to and its role there. A name without a known
-// suffix is a database's own, as far as a name can tell. A suffix alone is RoleOther.
+// RoleOf splits a file name into the name of the database it belongs to and its role there. A name
+// without a known suffix is a database's own, as far as a name can tell. A suffix alone is
+// RoleOther.
 func RoleOf(name string) (db string, role Role) {
 	db, role = splitRole(name)
 	if db == "" {

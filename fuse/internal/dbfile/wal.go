@@ -75,7 +75,8 @@ func (h *WALHeader) Encode(dst []byte) {
 // FrameSize is the length of a frame with its header, bytes.
 func (h *WALHeader) FrameSize() int64 { return int64(h.PageSize) + FrameHeaderSize }
 
-// FrameOffset is where frame n starts in the file. The first frame is 1; the offset of frame n+1 is the length of a WAL of n frames.
+// FrameOffset is where frame n starts in the file. The first frame is 1; the offset of frame n+1 is
+// the length of a WAL of n frames.
 func (h *WALHeader) FrameOffset(n uint32) int64 { return WALHeaderSize + (int64(n)-1)*h.FrameSize() }
 
 // Frame is what a frame header says of its page.
@@ -87,8 +88,8 @@ type Frame struct {
 // Commit reports whether the frame ends a transaction.
 func (f Frame) Commit() bool { return f.Size != 0 }
 
-// EncodeFrameHeader writes the header of a frame to the first FrameHeaderSize bytes of dst. sum is the running checksum before the frame, the
-// result the one after it.
+// EncodeFrameHeader writes the header of a frame to the first FrameHeaderSize bytes of dst. sum is
+// the running checksum before the frame, the result the one after it.
 func EncodeFrameHeader(dst []byte, h *WALHeader, f Frame, sum [2]uint32, page []byte) [2]uint32 {
 	binary.BigEndian.PutUint32(dst, f.Pgno)
 	binary.BigEndian.PutUint32(dst[4:], f.Size)
@@ -99,8 +100,9 @@ func EncodeFrameHeader(dst []byte, h *WALHeader, f Frame, sum [2]uint32, page []
 	return sum
 }
 
-// DecodeFrame reads a whole frame, header and page. sum is the running checksum before it, next the one after it. It is not ok if the frame has other
-// salts than h or does not continue the chain of checksums.
+// DecodeFrame reads a whole frame, header and page. sum is the running checksum before it, next the
+// one after it. It is not ok if the frame has other salts than h or does not continue the chain of
+// checksums.
 func DecodeFrame(frame []byte, h *WALHeader, sum [2]uint32) (f Frame, next [2]uint32, ok bool) {
 	if int64(len(frame)) != h.FrameSize() || getPair(frame[8:]) != h.Salt {
 		return Frame{}, sum, false
@@ -114,6 +116,9 @@ func DecodeFrame(frame []byte, h *WALHeader, sum [2]uint32) (f Frame, next [2]ui
 	}
 	return f, next, true
 }
+
+// FrameSum reads the running checksum from a frame's header.
+func FrameSum(head []byte) [2]uint32 { return getPair(head[16:FrameHeaderSize]) }
 
 // WALChecksum continues the checksum sum over b, whose length is a multiple of 8.
 func WALChecksum(bigEndian bool, sum [2]uint32, b []byte) [2]uint32 {

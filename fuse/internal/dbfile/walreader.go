@@ -6,8 +6,8 @@ import (
 	"io"
 )
 
-// WALReader reads the frames of one generation of a WAL, from a frame on. It moves only over valid frames, so that
-// after io.EOF it can be asked again when the file has grown.
+// WALReader reads the frames of one generation of a WAL, from a frame on. It moves only over valid
+// frames, so that after io.EOF it can be asked again when the file has grown.
 //
 // Invariant: sum is the running checksum after frame n.
 type WALReader struct {
@@ -33,7 +33,8 @@ func OpenWAL(r io.ReaderAt) (*WALReader, error) {
 	return NewWALReader(r, h, 0, h.Cksum), nil
 }
 
-// NewWALReader returns a reader that starts after frame n, sum being the running checksum there; for n of 0 that is h.Cksum.
+// NewWALReader returns a reader that starts after frame n, sum being the running checksum there;
+// for n of 0 that is h.Cksum.
 func NewWALReader(r io.ReaderAt, h WALHeader, n uint32, sum [2]uint32) *WALReader {
 	return &WALReader{r: r, h: h, n: n, sum: sum, buf: make([]byte, h.FrameSize())}
 }
@@ -50,8 +51,8 @@ func (r *WALReader) Sum() [2]uint32 { return r.sum }
 // Page returns the page of the last frame read. It is overwritten by the next call of Next.
 func (r *WALReader) Page() []byte { return r.buf[FrameHeaderSize:] }
 
-// Next reads the next frame, and its page into page unless that is nil. It returns io.EOF where the chain ends: the
-// file is short, or the frame has other salts, or its checksum does not follow.
+// Next reads the next frame, and its page into page unless that is nil. It returns io.EOF where the
+// chain ends: the file is short, or the frame has other salts, or its checksum does not follow.
 func (r *WALReader) Next(page []byte) (Frame, error) {
 	n, err := r.r.ReadAt(r.buf, r.h.FrameOffset(r.n+1))
 	if n < len(r.buf) {
