@@ -261,3 +261,17 @@ func TestCommandHasTheTerminal(t *testing.T) {
 		}
 	}
 }
+
+// Who may not mount is told so.
+func TestNotRoot(t *testing.T) {
+	n := newNode(t, "primary")
+	cmd := command(weirBinary, "mount", "-addr", "", n.db)
+	n.asNobody(cmd)
+	if err := os.Chown(n.dir, nobody, nobody); err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "weir: ") || !strings.Contains(string(out), "root") {
+		t.Errorf("got %v, %q, want an error that says to run as root", err, out)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -62,14 +63,10 @@ func serve(ctx context.Context, conf *config, command []string, log *slog.Logger
 	return exit(code, err)
 }
 
-// mountHint adds to an error of fuse.Mount what a user can do about it.
+// mountHint adds to an error of fuse.Mount what a user can do about it, where the error does not say.
 func mountHint(err error) error {
-	var busy *fuse.BusyError
-	switch {
-	case errors.Is(err, fuse.ErrNoPassthrough):
-		return hint(err, "weir needs Linux 6.9 or newer, /dev/fuse, and to run as root")
-	case errors.As(err, &busy):
-		return hint(err, "stop %s, start weir, then start it again: its open files would bypass the mount", processes(busy))
+	if errors.Is(err, fs.ErrPermission) {
+		return hint(err, "run weir as root")
 	}
 	return err
 }

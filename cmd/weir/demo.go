@@ -63,7 +63,9 @@ func runDemo(ctx context.Context, args []string, std stdio) error {
 	if cleanErr := d.cleanUp(); cleanErr != nil {
 		return errors.Join(err, cleanErr)
 	}
-	d.show.done("unmounted both, nothing is left")
+	if err == nil || interrupted {
+		d.show.done("unmounted both, nothing is left")
+	}
 	if interrupted {
 		return exit(killedBy(syscall.SIGINT), nil)
 	}

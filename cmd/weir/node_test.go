@@ -244,6 +244,21 @@ func (n *node) cleanUp() {
 	}
 }
 
+// nobody is a user and a group without rights.
+const nobody = 65534
+
+// asNobody has cmd run as nobody, and nobody reach the node's directory.
+func (n *node) asNobody(cmd *exec.Cmd) {
+	n.t.Helper()
+	// Test directories are for their owner only.
+	for dir := filepath.Dir(n.dir); dir != os.TempDir(); dir = filepath.Dir(dir) {
+		if err := os.Chmod(dir, 0o755); err != nil {
+			n.t.Fatal(err)
+		}
+	}
+	cmd.SysProcAttr.Credential = &syscall.Credential{Uid: nobody, Gid: nobody}
+}
+
 // awaitEqual waits until both nodes' databases are the same, page by page, and sound.
 func awaitEqual(t *testing.T, primary, replica *node) {
 	t.Helper()

@@ -147,3 +147,17 @@ func TestEmptyReplica(t *testing.T) {
 		}
 	}
 }
+
+// A replica can be read by users other than weir's.
+func TestReplicaForOthers(t *testing.T) {
+	primary, replica := startPair(t)
+	shell(t, primary.db, "PRAGMA journal_mode = WAL;"+auditSchema+auditStep)
+	awaitEqual(t, primary, replica)
+	for range 3 { // with the wal-index as the reader before left it
+		cmd := command("sqlite3", replica.db, "SELECT n FROM counter; PRAGMA integrity_check")
+		replica.asNobody(cmd)
+		if out, err := cmd.CombinedOutput(); err != nil || string(out) != "1\nok\n" {
+			t.Errorf("as nobody: got %v, %q, want 1 and ok", err, out)
+		}
+	}
+}

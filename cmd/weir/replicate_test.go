@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -274,19 +273,12 @@ func TestOtherFiles(t *testing.T) {
 // What one process writes in the mount belongs to it.
 func TestOwnership(t *testing.T) {
 	primary := newPrimary(t)
-	const nobody = 65534
+	cmd := command("sqlite3", primary.db, "CREATE TABLE t (x)")
+	primary.asNobody(cmd)
 	if err := os.Chown(primary.dir, nobody, nobody); err != nil {
 		t.Fatal(err)
 	}
-	// Test directories are for their owner only.
-	for dir := filepath.Dir(primary.dir); dir != os.TempDir(); dir = filepath.Dir(dir) {
-		if err := os.Chmod(dir, 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
 	primary.start()
-	cmd := command("sqlite3", primary.db, "CREATE TABLE t (x)")
-	cmd.SysProcAttr.Credential = &syscall.Credential{Uid: nobody, Gid: nobody}
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("as nobody: %v\n%s", err, out)
 	}
