@@ -275,3 +275,33 @@ func TestNotRoot(t *testing.T) {
 		t.Errorf("got %v, %q, want an error that says to run as root", err, out)
 	}
 }
+
+// A signal in the middle of an application's work loses nothing: weir waits for the application, and what it
+// committed is in the log.
+func TestSignalUnderLoad(t *testing.T) {
+	const steps = 200
+	for _, mode := range []string{"DELETE", "WAL"} {
+		t.Run(mode, func(t *testing.T) {
+			primary, replica := startPair(t)
+			shell(t, primary.db, "PRAGMA journal_mode = "+mode+";"+auditSchema)
+			awaitEqual(t, primary, replica)
+			script := primary.conf + ".sql"
+			if err := os.WriteFile(script, []byte(strings.Repeat(auditStep, steps)), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			writer := startBackground(t, "sqlite3", "-bail", primary.db, ".read "+script)
+			time.Sleep(50 * time.Millisecond)
+			primary.signal(syscall.SIGTERM)
+			writer.finish()
+			if code := primary.exitCode(); code != 0 {
+				t.Fatalf("got exit code %d, want 0\n%s", code, primary.logged())
+			}
+			if got := shell(t, primary.db, "SELECT n FROM counter"); got != fmt.Sprint(steps) {
+				t.Errorf("got counter %s below the mount, want %d", got, steps)
+			}
+			primary.start()
+			awaitEqual(t, primary, replica)
+			requireResumed(t, replica)
+		})
+	}
+}
