@@ -6,32 +6,16 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"net"
-	"net/http"
 	"os"
 	"strings"
 	"syscall"
 	"time"
 
 	"weir/fuse"
-	"weir/stream"
 )
 
-const (
-	// busyRetry is how often an unmount is tried again while files are held open.
-	busyRetry = 250 * time.Millisecond
-	// headerTimeout bounds how long a client may take to send its request header.
-	headerTimeout = 10 * time.Second
-	// maxHeader bounds a request header, in bytes.
-	maxHeader = 16 << 10
-)
-
-// mounts is what a daemon needs of *fuse.Mounts.
-type mounts interface {
-	Ready(context.Context) error
-	Unmount(context.Context) error
-	UnmountLazily() error
-}
+// busyRetry is how often an unmount is tried again while files are held open.
+const busyRetry = 250 * time.Millisecond
 
 // serve mounts conf's databases, serves their stream, runs command (nil: none) and returns once everything is
 // unmounted.
@@ -39,18 +23,18 @@ func serve(ctx context.Context, conf *config, command []string, log *slog.Logger
 	// First of all: a signal that comes while the mounts are made must not leave one behind.
 	signals, release := catchSignals(command != nil)
 	defer release()
-	listener, err := listen(conf.Addr)
+	srv, err := listen(conf.Addr, log)
 	if err != nil {
 		return err
 	}
-	defer listener.Close()
+	defer srv.close()
 	m, err := fuse.Mount(ctx, fuseConfig(conf, log))
 	if err != nil {
 		return mountHint(err)
 	}
 	logMounts(conf, log)
-	failed, shut := serveStream(m, listener, log)
-	d := &daemon{mounts: m, signals: signals, failed: failed, log: log}
+	srv.start(m)
+	d := &daemon{mounts: m, signals: signals, failed: srv.failed, log: log}
 	var code int
 	if command == nil {
 		err = d.wait(ctx)
@@ -58,9 +42,7 @@ func serve(ctx context.Context, conf *config, command []string, log *slog.Logger
 		code, err = d.runCommand(ctx, command, std)
 	}
 	// The stream goes on while files are held open, for their writes shall arrive.
-	err = errors.Join(err, d.unmount())
-	shut()
-	return exit(code, err)
+	return exit(code, errors.Join(err, d.unmount()))
 }
 
 // mountHint adds to an error of fuse.Mount what a user can do about it, where the error does not say.
@@ -69,45 +51,6 @@ func mountHint(err error) error {
 		return hint(err, "run weir as root")
 	}
 	return err
-}
-
-// noListener stands in where nothing is served.
-type noListener struct{ net.Listener }
-
-func (noListener) Close() error { return nil }
-
-func listen(addr string) (net.Listener, error) {
-	if addr == "" {
-		return noListener{}, nil
-	}
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		return nil, hint(fmt.Errorf("serve the stream: %w", err), "choose another address with -addr, or addr in the configuration")
-	}
-	return l, nil
-}
-
-// serveStream serves m on l. failed gets an error if the server breaks down; shut ends all streams and waits for
-// their handlers.
-func serveStream(m *fuse.Mounts, l net.Listener, log *slog.Logger) (failed <-chan error, shut func()) {
-	if _, none := l.(noListener); none {
-		return nil, func() {}
-	}
-	s := stream.NewServer(stream.ServerOptions{Logger: log})
-	m.Register(s)
-	srv := &http.Server{
-		Handler:           s,
-		ReadHeaderTimeout: headerTimeout,
-		MaxHeaderBytes:    maxHeader,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- srv.Serve(l) }()
-	log.Info("serving", "addr", l.Addr().String())
-	return ended, func() {
-		s.Close()
-		srv.Close()
-	}
 }
 
 func fuseConfig(conf *config, log *slog.Logger) fuse.Config {
@@ -135,9 +78,9 @@ func logMounts(conf *config, log *slog.Logger) {
 // daemon is a mount from its start to its end. It has two phases, each with its own loop: wait or runCommand, until
 // there is a reason to end; then unmount.
 type daemon struct {
-	mounts   mounts
+	mounts   *fuse.Mounts
 	signals  <-chan os.Signal
-	failed   <-chan error // the HTTP server broke down; nil: nothing is served
+	failed   <-chan error // the server broke down
 	log      *slog.Logger
 	insisted bool // a second signal came before the command ended: don't wait for held files
 }
