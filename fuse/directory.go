@@ -25,7 +25,10 @@ import (
 type directory struct {
 	path     string // mounted over
 	readOnly bool   // all its databases are replicas
-	logger   *slog.Logger
+	// passthrough says that the kernel reads and writes all files by itself but a
+	// primary's database.
+	passthrough bool
+	logger      *slog.Logger
 
 	root    *os.Root // the directory below the mount
 	backing *os.File // the same, as a descriptor that can be named under /proc
@@ -41,14 +44,14 @@ type directory struct {
 }
 
 // openDirectory opens the directory at path, and creates it where it is missing.
-func openDirectory(path string, readOnly bool, logger *slog.Logger) (*directory, error) {
+func openDirectory(path string, readOnly, passthrough bool, logger *slog.Logger) (*directory, error) {
 	if err := replaceStale(path); err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(path, 0o755); err != nil {
 		return nil, fmt.Errorf("create the directory to mount: %w", err)
 	}
-	d := &directory{path: path, readOnly: readOnly, logger: logger, captures: make(map[string]*capture.Database), applies: make(map[string]*apply.Database)}
+	d := &directory{path: path, readOnly: readOnly, passthrough: passthrough, logger: logger, captures: make(map[string]*capture.Database), applies: make(map[string]*apply.Database)}
 	if err := d.open(); err != nil {
 		return nil, errors.Join(err, d.close())
 	}
@@ -93,7 +96,7 @@ func (d *directory) add(name string, replica bool) error {
 	if err := rollback.Journal(path); err != nil {
 		return err
 	}
-	db, err := capture.Open(d.root, name, capture.Options{Path: path, Logger: d.logger})
+	db, err := capture.Open(d.root, name, capture.Options{Path: path, Logger: d.logger, Intercepted: !d.passthrough})
 	if err != nil {
 		return err
 	}
@@ -137,11 +140,13 @@ func (d *directory) mount() error {
 	if d.readOnly {
 		timeout = time.Second // the daemon changes files by itself; it says so, but for a growing WAL
 	}
-	if d.sb, err = newSuperblock(d.node, timeout); err != nil {
+	if d.sb, err = newSuperblock(d.node, timeout, d.passthrough); err != nil {
 		return err
 	}
-	if err := d.sb.checkPassthrough(d.lock); err != nil {
-		return err
+	if d.passthrough {
+		if err := d.sb.checkPassthrough(d.lock); err != nil {
+			return err
+		}
 	}
 	for name, db := range d.applies {
 		if err := d.attachReplica(name, db); err != nil {
@@ -191,7 +196,7 @@ func (d *directory) opened(f *fusefs.LoopbackFile, db *capture.Database, role db
 	case d.readOnly:
 		return f, fuse.FOPEN_NOFLUSH, 0
 	case db == nil:
-		return f, 0, 0
+		return f, fuse.FOPEN_KEEP_CACHE, 0
 	}
 	if err := d.watch(f, db, role); err != nil {
 		f.Release(context.Background())
@@ -200,7 +205,7 @@ func (d *directory) opened(f *fusefs.LoopbackFile, db *capture.Database, role db
 	if role == dbfile.RoleDatabase {
 		return &databaseFile{f, db}, fuse.FOPEN_KEEP_CACHE, 0
 	}
-	return &companionFile{f, db, role}, 0, 0
+	return &companionFile{f, db, role}, fuse.FOPEN_KEEP_CACHE, 0
 }
 
 // watch has capture know of the open file, and of each write to a WAL: the
@@ -209,7 +214,7 @@ func (d *directory) watch(f *fusefs.LoopbackFile, db *capture.Database, role dbf
 	if err := db.Opened(role); err != nil {
 		return err
 	}
-	if role != dbfile.RoleWAL {
+	if role != dbfile.RoleWAL || !d.passthrough {
 		return nil
 	}
 	fd, ok := f.PassthroughFd()

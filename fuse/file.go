@@ -58,11 +58,26 @@ func (f *databaseFile) Flush(ctx context.Context) syscall.Errno {
 	return f.LoopbackFile.Flush(ctx)
 }
 
-// companionFile is an open WAL or journal of a primary, passed through.
+// companionFile is an open WAL, journal or wal-index of a primary. Its reads and
+// writes come here only where the kernel does not pass them through.
 type companionFile struct {
 	*fs.LoopbackFile
 	d    *capture.Database
 	role dbfile.Role
+}
+
+var _ = (fs.FileWriter)((*companionFile)(nil))
+
+// Write writes to the backing file and tells capture.
+func (f *companionFile) Write(ctx context.Context, data []byte, off int64) (uint32, syscall.Errno) {
+	switch f.role {
+	case dbfile.RoleWAL:
+		n, err := f.d.WriteWAL(backing{f.LoopbackFile}, data, off)
+		return uint32(n), toErrno(err)
+	case dbfile.RoleJournal:
+		defer f.d.WroteJournal()
+	}
+	return f.LoopbackFile.Write(ctx, data, off)
 }
 
 var _ = (fs.FileFsyncer)((*companionFile)(nil))

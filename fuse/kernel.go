@@ -30,7 +30,7 @@ type superblock struct {
 }
 
 // newSuperblock makes the file system and starts to serve it.
-func newSuperblock(root fs.InodeEmbedder, attrTimeout time.Duration) (*superblock, error) {
+func newSuperblock(root fs.InodeEmbedder, attrTimeout time.Duration, passthrough bool) (*superblock, error) {
 	dev, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open /dev/fuse: %w (is the fuse kernel module loaded, and the device in this container?)", err)
@@ -47,6 +47,9 @@ func newSuperblock(root fs.InodeEmbedder, attrTimeout time.Duration) (*superbloc
 	// Without it the kernel asks for security.capability before each write. The
 	// mount is nosuid, so nothing gains rights by a file that keeps them.
 	opt.ExtraCapabilities = fuse.CAP_HANDLE_KILLPRIV_V2
+	if !passthrough {
+		opt.DisabledCapabilities = fuse.CAP_PASSTHROUGH
+	}
 	server, err := fuse.NewServer(fs.NewNodeFS(root, opt), fmt.Sprintf("/dev/fd/%d", dev), &opt.MountOptions)
 	if err != nil {
 		unix.Close(private)

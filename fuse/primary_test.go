@@ -47,11 +47,14 @@ func (p *primary) mount() {
 	p.Helper()
 	logger := slog.New(slog.NewTextHandler(p.Output(), nil))
 	var err error
-	p.mounts, err = Mount(p.Context(), Config{Databases: []Database{{Path: p.path}}, Logger: logger})
+	p.mounts, err = Mount(p.Context(), Config{Databases: []Database{{Path: p.path}}, Logger: logger, NoPassthrough: noPassthrough()})
 	if err != nil {
 		p.Fatal(err)
 	}
 }
+
+// noPassthrough is how all tests are run without passthrough.
+func noPassthrough() bool { return os.Getenv("WEIR_PASSTHROUGH") == "off" }
 
 func (p *primary) unmount() {
 	p.Helper()

@@ -2,6 +2,7 @@ package capture
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -19,9 +20,10 @@ import (
 // of it: what a mount would pass on.
 type rig struct {
 	*testing.T
-	dir string
-	d   *Database
-	app *os.File // the database, as an app writes it
+	dir  string
+	root *os.Root
+	d    *Database
+	app  *os.File // the database, as an app writes it
 }
 
 // newRig makes a database of some pages with SQLite and opens it.
@@ -36,12 +38,11 @@ func newRig(t *testing.T) *rig {
 
 func (r *rig) open() {
 	r.Helper()
-	root, err := os.OpenRoot(r.dir)
-	if err != nil {
+	var err error
+	if r.root, err = os.OpenRoot(r.dir); err != nil {
 		r.Fatal(err)
 	}
-	r.Cleanup(func() { root.Close() })
-	if r.d, err = Open(root, "db", Options{Logger: slog.New(slog.NewTextHandler(r.Output(), nil))}); err != nil {
+	if r.d, err = Open(r.root, "db", Options{Logger: slog.New(slog.NewTextHandler(r.Output(), nil))}); err != nil {
 		r.Fatal(err)
 	}
 	if r.app, err = os.OpenFile(r.path(""), os.O_RDWR, 0); err != nil {
@@ -51,7 +52,7 @@ func (r *rig) open() {
 
 func (r *rig) close() {
 	if r.d != nil {
-		if err := errors.Join(r.d.Close(), r.app.Close()); err != nil {
+		if err := errors.Join(r.d.Close(), r.app.Close(), r.root.Close()); err != nil {
 			r.Error(err)
 		}
 		r.d = nil
@@ -246,6 +247,75 @@ func TestCommitsOfKilledAppAreFoundOneByOne(t *testing.T) {
 	r.close()
 	r.open()
 	r.check(first + 2)
+}
+
+// A writer without a wal-index fails after it has written its commit frame;
+// the next one overwrites that.
+func TestOverwrittenCommitIsCorrected(t *testing.T) {
+	r := newRig(t)
+	hdr := dbfile.WALHeader{PageSize: 4096, Salt: [2]uint32{1, 2}}
+	file := make([]byte, dbfile.WALHeaderSize)
+	hdr.Encode(file)
+	hdr, err := dbfile.ParseWALHeader(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	frames := func(pgnos ...uint32) []byte {
+		var b []byte
+		sum := hdr.Cksum
+		for i, pgno := range pgnos {
+			f := dbfile.Frame{Pgno: pgno}
+			if i == len(pgnos)-1 {
+				f.Size = r.d.sums.Len()
+			}
+			frame := append(make([]byte, dbfile.FrameHeaderSize), filled(byte(pgno))...)
+			sum = dbfile.EncodeFrameHeader(frame, &hdr, f, sum, frame[dbfile.FrameHeaderSize:])
+			b = append(b, frame...)
+		}
+		return b
+	}
+	capture := func(b []byte) {
+		t.Helper()
+		if err := os.WriteFile(r.path("-wal"), append(file, b...), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.d.Opened(dbfile.RoleWAL); err != nil {
+			t.Fatal(err)
+		}
+		r.d.lookNow()
+	}
+	capture(frames(5, 6, 7))
+	r.check(2)
+	failed := frames(5, 6, 7)
+	capture(append(frames(8), failed[hdr.FrameSize():]...))
+	r.check(3)
+	if got := r.d.sums.Page(5); got != stream.PageSum(5, r.page(5)) {
+		t.Error("page 5 is as the failed commit left it")
+	}
+}
+
+// SQLite cuts the file after the journal's end.
+func TestShrinkCommitsAtTheJournalsEnd(t *testing.T) {
+	r := newRig(t)
+	size := r.d.sums.Len()
+	r.journal(1)
+	page1 := r.page(1)
+	binary.BigEndian.PutUint32(page1[28:], size-3)
+	r.write(1, page1)
+	if err := r.endJournal(); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := r.d.sums.Len(), size-3; got != want {
+		t.Errorf("%d pages at the journal's end, want %d", got, want)
+	}
+	to := int64(size-3) * 4096
+	if err := r.d.Truncate(to, func() error { return r.app.Truncate(to) }); err != nil {
+		t.Fatal(err)
+	}
+	if !r.d.dirty.empty() {
+		t.Error("the cut leaves the database dirty")
+	}
+	r.check(2)
 }
 
 func TestCatchUp(t *testing.T) {

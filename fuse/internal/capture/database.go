@@ -24,6 +24,11 @@ type Options struct {
 	Path   string
 	Log    stream.LogOptions
 	Logger *slog.Logger
+
+	// Intercepted says that the caller passes on every write to the WAL and the
+	// journal, by WriteWAL and WroteJournal, and that the wal-index on disk is
+	// not the one that the apps share. Then what is committed is read off the WAL.
+	Intercepted bool
 }
 
 // Database captures the transactions of one SQLite database.
@@ -38,9 +43,16 @@ type Database struct {
 
 	mu sync.Mutex
 
-	// db, journal and shm are open for reading where the files exist, else nil.
+	// db and journal are open for reading where the files exist, else nil.
 	// Replaced when a file of that name comes or goes. Guarded by mu.
-	db, journal, shm *os.File
+	db, journal *os.File
+
+	// shm is the wal-index, opened when it is first read; nil before, and where
+	// shmGone says that there is none. Guarded by mu.
+	shm     *os.File
+	shmGone bool
+
+	intercepted bool // see Options
 
 	// sums is the database at log.Last().
 	// Invariant: sums.Total() == log.Last().PostApplyChecksum, or the log is
@@ -63,7 +75,7 @@ var _ = (stream.Database)((*Database)(nil))
 // up to date with it. The database need not exist yet. No process may have it
 // open, and a hot journal must have been rolled back.
 func Open(root *os.Root, name string, opt Options) (*Database, error) {
-	d := &Database{root: root, name: name, path: opt.Path, logger: opt.Logger, warned: make(map[string]bool), idle: make(chan struct{})}
+	d := &Database{root: root, name: name, path: opt.Path, logger: opt.Logger, intercepted: opt.Intercepted, warned: make(map[string]bool), idle: make(chan struct{})}
 	if d.path == "" {
 		d.path = name
 	}
@@ -93,7 +105,7 @@ func (d *Database) open(opt stream.LogOptions) error {
 	if d.log, err = stream.OpenLog(d.state, opt); err != nil {
 		return err
 	}
-	for _, role := range []dbfile.Role{dbfile.RoleDatabase, dbfile.RoleJournal, dbfile.RoleWAL, dbfile.RoleSHM} {
+	for _, role := range []dbfile.Role{dbfile.RoleDatabase, dbfile.RoleJournal, dbfile.RoleWAL} {
 		if err := d.reopen(role); err != nil {
 			return err
 		}
@@ -103,6 +115,9 @@ func (d *Database) open(opt stream.LogOptions) error {
 
 // reopen opens the file of the given role anew, or notes that there is none.
 func (d *Database) reopen(role dbfile.Role) error {
+	if role == dbfile.RoleSHM {
+		return d.forgetIndex()
+	}
 	at := d.handle(role)
 	if at == nil {
 		return nil
@@ -128,8 +143,6 @@ func (d *Database) handle(role dbfile.Role) **os.File {
 		return &d.journal
 	case dbfile.RoleWAL:
 		return &d.wal.file
-	case dbfile.RoleSHM:
-		return &d.shm
 	}
 	return nil
 }

@@ -6,7 +6,7 @@ import "weir/fuse/internal/dbfile"
 func (d *Database) Opened(role dbfile.Role) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if at := d.handle(role); at == nil || *at != nil {
+	if at := d.handle(role); at != nil && *at != nil || role == dbfile.RoleSHM && d.shm != nil {
 		return nil
 	}
 	return d.reopen(role)

@@ -116,7 +116,7 @@ func (d *Database) lastHeader() (ltx.Header, bool) {
 // in the log, or adds the difference to the log. before, where it is known, is
 // the database at the log's last position.
 func (d *Database) recoverAll(before *stream.Sums) error {
-	sums, err := d.readAll()
+	sums, err := d.readAll(math.MaxUint32)
 	if err != nil {
 		return err
 	}
@@ -129,6 +129,7 @@ func (d *Database) recoverAll(before *stream.Sums) error {
 		return d.cutLog(pos)
 	}
 	if before != nil {
+		d.logger.Info("catching up with changes made while weir did not run", "db", d.path, "pos", d.log.Last())
 		return d.catchUp(before, sums)
 	}
 	d.sums = sums
@@ -159,13 +160,12 @@ func (d *Database) catchUp(before, now *stream.Sums) error {
 	if _, err := d.commit(c); err != nil {
 		return err
 	}
-	d.logger.Info("caught up with changes made while weir did not run", "db", d.path, "pos", d.log.Last())
 	d.log.Publish()
 	return nil
 }
 
-// readAll indexes the whole WAL and reads every page's checksum.
-func (d *Database) readAll() (*stream.Sums, error) {
+// readAll indexes the WAL up to mxFrame and reads every page's checksum.
+func (d *Database) readAll(mxFrame uint32) (*stream.Sums, error) {
 	d.sums = stream.NewSums(0)
 	pageSize, size, err := d.shape()
 	if err != nil {
@@ -179,7 +179,7 @@ func (d *Database) readAll() (*stream.Sums, error) {
 		}
 		if ok {
 			d.wal.restart(hdr)
-			walSize, err := d.indexTo(math.MaxUint32)
+			walSize, err := d.indexTo(mxFrame)
 			if err != nil {
 				return nil, err
 			}

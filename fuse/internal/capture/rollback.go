@@ -77,7 +77,22 @@ func (d *Database) Truncate(size int64, op func() error) error {
 		return d.endCheckpoint(op)
 	}
 	d.dirty.resized = true
-	return op()
+	if err := op(); err != nil {
+		return err
+	}
+	d.forgetResize()
+	return nil
+}
+
+// forgetResize is for SQLite's cut of what lies beyond the database, which
+// follows the journal's end and changes nothing.
+func (d *Database) forgetResize() {
+	if len(d.dirty.pages) > 0 || d.dirty.all {
+		return
+	}
+	if _, size, err := d.shape(); err == nil && size == d.sums.Len() {
+		d.clean()
+	}
 }
 
 // beforeWrite captures what a change of the database file may overwrite, and
@@ -150,10 +165,15 @@ func (d *Database) commitDirty() *undo {
 	if err != nil {
 		return nil
 	}
+	d.clean()
+	return u
+}
+
+// clean says that no page is dirty any more.
+func (d *Database) clean() {
 	d.dirty = dirtySet{}
 	close(d.idle)
 	d.idle = make(chan struct{})
-	return u
 }
 
 // dirtyChange is the change that the dirty pages make.
@@ -174,8 +194,10 @@ func (d *Database) dirtyChange() (change, error) {
 	return c, nil
 }
 
-// shape reads the page size and the size in pages of the database file. An
-// empty or missing file is a database of no pages.
+// shape reads the page size and the size in pages of the database. The header
+// counts, where it is valid, as it does for SQLite: what a commit cuts from the
+// file is cut after the journal's end. An empty or missing file is a database
+// of no pages.
 func (d *Database) shape() (pageSize, size uint32, err error) {
 	if d.db == nil {
 		return d.sums.PageSize(), 0, nil
@@ -195,7 +217,11 @@ func (d *Database) shape() (pageSize, size uint32, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	return h.PageSize, uint32(fi.Size() / int64(h.PageSize)), nil
+	size = uint32(fi.Size() / int64(h.PageSize))
+	if h.SizeValid() {
+		size = min(size, h.Size)
+	}
+	return h.PageSize, size, nil
 }
 
 // readDatabase reads pages from the database file.
@@ -236,23 +262,37 @@ func (d *Database) Flushed() {
 	d.settle()
 }
 
+// WroteJournal says that the journal was written, which may have ended it.
+func (d *Database) WroteJournal() { d.lookJournal() }
+
+// lookJournal commits the dirty pages if their journal has ended.
+func (d *Database) lookJournal() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if _, err := d.lookDirty(); err != nil {
+		d.note(err)
+	}
+}
+
 // Synced says that the file of the given role was synced; the reply to who
 // asked for it waits for Synced to return.
 func (d *Database) Synced(role dbfile.Role) {
-	d.mu.Lock()
 	switch role {
-	case dbfile.RoleJournal:
-		if _, err := d.lookDirty(); err != nil {
-			d.note(err)
-		}
-	case dbfile.RoleDatabase:
-		if !d.dirty.empty() && d.dirty.journal == (journalID{}) {
-			d.warnOnce("a transaction without a rollback journal (journal_mode=OFF or MEMORY): captured when it is synced; use WAL, DELETE, TRUNCATE or PERSIST for exact transactions")
-			d.settle()
-		}
-	}
-	d.mu.Unlock()
-	if role == dbfile.RoleWAL {
+	case dbfile.RoleWAL:
 		d.Look()
+	case dbfile.RoleJournal:
+		d.lookJournal()
+	case dbfile.RoleDatabase:
+		d.syncedDatabase()
 	}
+}
+
+func (d *Database) syncedDatabase() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.dirty.empty() || d.dirty.journal != (journalID{}) {
+		return
+	}
+	d.warnOnce("a transaction without a rollback journal (journal_mode=OFF or MEMORY): captured when it is synced; use WAL, DELETE, TRUNCATE or PERSIST for exact transactions")
+	d.settle()
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"os"
 
 	"weir/fuse/internal/dbfile"
@@ -25,6 +24,11 @@ type wal struct {
 	// sum is the running checksum after frame.
 	sum [2]uint32
 
+	// first is the first frame of the transaction that ends with frame, and
+	// firstSum the checksum in it; first is 0 where that is not known.
+	first    uint32
+	firstSum [2]uint32
+
 	// index has the newest frame of each page.
 	// Invariant: frames in index are at most frame, and those that are not in
 	// it are in the database file.
@@ -37,7 +41,7 @@ var errWALBehind = errors.New("the WAL ends before the last committed frame that
 
 // restart begins the capture of a WAL with another header.
 func (w *wal) restart(hdr dbfile.WALHeader) {
-	w.hdr, w.frame, w.sum, w.index = hdr, 0, hdr.Cksum, make(map[uint32]uint32)
+	*w = wal{file: w.file, hdr: hdr, sum: hdr.Cksum, index: make(map[uint32]uint32)}
 }
 
 // forget is for a WAL that is gone, or whose frames are all in the database.
@@ -57,50 +61,6 @@ func (w *wal) readHeader() (hdr dbfile.WALHeader, ok bool, err error) {
 	}
 	hdr, err = dbfile.ParseWALHeader(b[:])
 	return hdr, err == nil, nil
-}
-
-// committed is what the wal-index says is committed.
-type committed struct {
-	mxFrame uint32
-	salt    [2]uint32
-	// unnamed says that there is no wal-index: frames that verify are committed.
-	unnamed bool
-	// attempted is the frame up to which the last checkpoint copied, or tried to.
-	attempted uint32
-}
-
-// indexTries is how often a wal-index header that a writer is just changing is
-// read again; the change takes nanoseconds.
-const indexTries = 100
-
-// committedNow reads the wal-index header; ok is false where a recovery is at
-// work on it.
-func (d *Database) committedNow() (c committed, ok bool, err error) {
-	if d.shm == nil {
-		return committed{mxFrame: math.MaxUint32, unnamed: true}, true, nil
-	}
-	var b [2*dbfile.IndexHeaderSize + dbfile.CkptInfoSize]byte
-	for range indexTries {
-		if _, err := d.shm.ReadAt(b[:], 0); err != nil {
-			return c, false, ignoreEOF(err)
-		}
-		h, err := dbfile.ParseIndexHeader(b[:])
-		if err == nil {
-			info, err := dbfile.ParseCkptInfo(b[:])
-			return committed{mxFrame: h.MxFrame, salt: h.Salt, attempted: info.NBackfillAttempted}, err == nil, err
-		}
-		if !errors.Is(err, dbfile.ErrIndexTorn) {
-			break
-		}
-	}
-	return c, false, nil
-}
-
-func ignoreEOF(err error) error {
-	if errors.Is(err, io.EOF) {
-		return nil
-	}
-	return err
 }
 
 // captureWAL captures and publishes the committed transactions that stand in
@@ -133,6 +93,12 @@ func (d *Database) captureTo(c committed) (progress bool, err error) {
 	if hdr != d.wal.hdr {
 		d.wal.restart(hdr)
 	}
+	if ok, err = d.stillThere(c); err != nil {
+		return false, err
+	}
+	if !ok {
+		return true, d.rebuild(c.mxFrame)
+	}
 	for d.wal.frame < c.mxFrame {
 		more, err := d.captureTxn(c)
 		if err != nil || !more {
@@ -141,6 +107,37 @@ func (d *Database) captureTo(c committed) (progress bool, err error) {
 		progress = true
 	}
 	return progress, nil
+}
+
+// stillThere tells whether the last captured transaction still stands in the
+// WAL. Where no wal-index says what is committed it may not: its writer failed
+// after writing the commit frame, and the next transaction overwrites it from
+// its first frame on.
+func (d *Database) stillThere(c committed) (bool, error) {
+	if !c.unnamed {
+		return c.mxFrame >= d.wal.frame, nil
+	}
+	if d.wal.first == 0 {
+		return true, nil
+	}
+	var head [dbfile.FrameHeaderSize]byte
+	if err := readAt(d.wal.file, head[:], d.wal.hdr.FrameOffset(d.wal.first)); err != nil {
+		return false, err
+	}
+	return dbfile.FrameSum(head[:]) == d.wal.firstSum, nil
+}
+
+// rebuild reads the whole database anew, with the WAL up to mxFrame, and
+// commits what differs from the log's last position as one transaction.
+func (d *Database) rebuild(mxFrame uint32) error {
+	d.logger.Warn("a captured commit was overwritten by its successor; correcting it", "db", d.path, "pos", d.log.Last())
+	before := d.sums
+	now, err := d.readAll(mxFrame)
+	if err != nil {
+		d.sums = before
+		return err
+	}
+	return d.catchUp(before, now)
 }
 
 // captureTxn captures the transaction after the last captured frame; false
@@ -166,16 +163,18 @@ func (d *Database) captureTxn(c committed) (bool, error) {
 
 // walTxn is a transaction as it stands in the WAL.
 type walTxn struct {
-	last  uint32            // its commit frame
-	size  uint32            // pages after the commit
-	sum   [2]uint32         // running checksum after last
-	index map[uint32]uint32 // newest frame of each page
+	first    uint32            // its first frame
+	last     uint32            // its commit frame
+	size     uint32            // pages after the commit
+	sum      [2]uint32         // running checksum after last
+	firstSum [2]uint32         // and after first
+	index    map[uint32]uint32 // newest frame of each page
 }
 
 // scanTxn reads the frames after the last captured one up to the next commit
 // frame; io.EOF where the WAL has none that verifies.
 func (d *Database) scanTxn() (t walTxn, err error) {
-	t = walTxn{last: d.wal.frame, index: make(map[uint32]uint32)}
+	t = walTxn{first: d.wal.frame + 1, last: d.wal.frame, index: make(map[uint32]uint32)}
 	r := dbfile.NewWALReader(d.wal.file, d.wal.hdr, d.wal.frame, d.wal.sum)
 	page := make([]byte, d.wal.hdr.PageSize)
 	for {
@@ -185,6 +184,9 @@ func (d *Database) scanTxn() (t walTxn, err error) {
 		}
 		t.last++
 		t.index[f.Pgno] = t.last
+		if t.last == t.first {
+			t.firstSum = r.Sum()
+		}
 		if f.Size != 0 {
 			t.size, t.sum = f.Size, r.Sum()
 			return t, nil
@@ -194,7 +196,7 @@ func (d *Database) scanTxn() (t walTxn, err error) {
 
 // advance notes that t is captured.
 func (w *wal) advance(t walTxn) {
-	w.frame, w.sum = t.last, t.sum
+	w.frame, w.sum, w.first, w.firstSum = t.last, t.sum, t.first, t.firstSum
 	for pgno, frame := range t.index {
 		w.index[pgno] = frame
 	}
@@ -250,6 +252,9 @@ func (d *Database) endCheckpoint(op func() error) error {
 	if err := op(); err != nil {
 		return err
 	}
+	if d.intercepted {
+		return nil // WriteWAL sees when the frames are no longer needed
+	}
 	c, ok, err := d.committedNow()
 	if err != nil || !ok {
 		return err
@@ -260,6 +265,29 @@ func (d *Database) endCheckpoint(op func() error) error {
 		}
 	}
 	return nil
+}
+
+// WriteWAL writes p to the WAL through w. SQLite begins a WAL anew by its
+// header, when all frames are in the database; then they are captured first.
+func (d *Database) WriteWAL(w io.WriterAt, p []byte, off int64) (int, error) {
+	n, err := d.writeWAL(w, p, off)
+	d.Look()
+	return n, err
+}
+
+func (d *Database) writeWAL(w io.WriterAt, p []byte, off int64) (int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if off >= dbfile.WALHeaderSize {
+		return w.WriteAt(p, off)
+	}
+	if _, err := d.captureWAL(); err != nil {
+		d.note(err)
+		return 0, err
+	}
+	n, err := w.WriteAt(p, off)
+	d.wal.forget()
+	return n, err
 }
 
 // uncommitted tells whether the WAL holds a commit frame after the captured
