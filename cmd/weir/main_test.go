@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -34,6 +36,9 @@ func TestMain(m *testing.M) {
 
 // runTests builds the binary, runs the tests and looks for what they left behind.
 func runTests(m *testing.M) int {
+	if signal.Ignored(syscall.SIGHUP) { // under nohup: what is caught here is not ignored by what the tests start
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
+	}
 	dir, err := os.MkdirTemp("", "weir-test-")
 	if err != nil {
 		return complain(err)
