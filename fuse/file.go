@@ -80,6 +80,14 @@ func (f *companionFile) Write(ctx context.Context, data []byte, off int64) (uint
 	return f.LoopbackFile.Write(ctx, data, off)
 }
 
+var _ = (fs.FileReleaser)((*companionFile)(nil))
+
+// Release tells capture that no process has the handle, or maps it, any more.
+func (f *companionFile) Release(ctx context.Context) syscall.Errno {
+	f.d.Closed(f.role)
+	return f.LoopbackFile.Release(ctx)
+}
+
 var _ = (fs.FileFsyncer)((*companionFile)(nil))
 
 // Fsync syncs the backing file, and has capture look at what was synced.

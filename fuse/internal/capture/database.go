@@ -52,6 +52,11 @@ type Database struct {
 	shm     *os.File
 	shmGone bool
 
+	// shmUsers counts the handles that apps have of the wal-index; a mapping
+	// keeps its handle. Without any the file is what a killed app left, and who
+	// writes the WAL has a wal-index of his own. Guarded by mu.
+	shmUsers int
+
 	intercepted bool // see Options
 
 	// sums is the database at log.Last().

@@ -6,10 +6,24 @@ import "weir/fuse/internal/dbfile"
 func (d *Database) Opened(role dbfile.Role) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if role == dbfile.RoleSHM {
+		d.shmUsers++
+	}
 	if at := d.handle(role); at != nil && *at != nil || role == dbfile.RoleSHM && d.shm != nil {
 		return nil
 	}
 	return d.reopen(role)
+}
+
+// Closed says that a handle that Opened was told of is closed.
+func (d *Database) Closed(role dbfile.Role) {
+	if role != dbfile.RoleSHM {
+		return
+	}
+	d.mu.Lock()
+	d.shmUsers--
+	d.mu.Unlock()
+	d.Look()
 }
 
 // Remove runs op, which removes the file of the given role or gives it another

@@ -26,10 +26,12 @@ const indexTries = 100
 // committedNow reads the wal-index header; ok is false where a recovery is at
 // work on it.
 func (d *Database) committedNow() (c committed, ok bool, err error) {
-	if err := d.needIndex(); err != nil {
-		return c, false, err
+	if d.shmUsers > 0 && !d.intercepted {
+		if err := d.needIndex(); err != nil {
+			return c, false, err
+		}
 	}
-	if d.shm == nil || d.intercepted {
+	if d.shmUsers == 0 || d.shm == nil || d.intercepted {
 		return committed{mxFrame: math.MaxUint32, unnamed: true}, true, nil
 	}
 	var b [2*dbfile.IndexHeaderSize + dbfile.CkptInfoSize]byte
