@@ -78,15 +78,14 @@ func (d *directory) open() (err error) {
 	return err
 }
 
-// add opens the database called name for capture, or, where it is a replica,
-// for apply.
-func (d *directory) add(name string, replica bool) error {
-	path := filepath.Join(d.path, name)
+// add opens a database for capture, or, where it is a replica, for apply.
+func (d *directory) add(of Database) error {
+	path, name := of.Path, filepath.Base(of.Path)
 	if err := d.checkUnused(name, path); err != nil {
 		return err
 	}
-	if replica {
-		db, err := apply.Open(d.root, name, apply.Options{Path: path, Logger: d.logger})
+	if of.Upstream != nil {
+		db, err := apply.Open(d.root, name, apply.Options{Path: path, Upstream: of.Upstream.URL, Logger: d.logger})
 		if err != nil {
 			return err
 		}

@@ -76,8 +76,8 @@ func (m *Mounts) mount(cfg Config) error {
 			return err
 		}
 		m.dirs = append(m.dirs, d)
-		for _, name := range group.names {
-			if err := d.add(name, group.replica); err != nil {
+		for _, db := range group.databases {
+			if err := d.add(db); err != nil {
 				return err
 			}
 		}
@@ -92,23 +92,22 @@ func (m *Mounts) mount(cfg Config) error {
 
 // group is the databases of one directory.
 type group struct {
-	path    string
-	replica bool
-	names   []string
+	path      string
+	replica   bool
+	databases []Database
 }
 
 // byDirectory groups databases; outer directories come before those in them.
 func byDirectory(databases []Database) []*group {
 	var groups []*group
 	for _, db := range databases {
-		dir, name := filepath.Split(db.Path)
-		dir = filepath.Clean(dir)
+		dir := filepath.Dir(db.Path)
 		i := slices.IndexFunc(groups, func(g *group) bool { return g.path == dir })
 		if i < 0 {
 			i = len(groups)
 			groups = append(groups, &group{path: dir, replica: db.Upstream != nil})
 		}
-		groups[i].names = append(groups[i].names, name)
+		groups[i].databases = append(groups[i].databases, db)
 	}
 	slices.SortFunc(groups, func(a, b *group) int { return cmp.Compare(len(a.path), len(b.path)) })
 	return groups
@@ -118,7 +117,7 @@ func byDirectory(databases []Database) []*group {
 func (m *Mounts) follow(ctx context.Context, db Database, logger *slog.Logger) {
 	replica := m.directory(db).applies[filepath.Base(db.Path)]
 	m.following.Go(func() {
-		opt := stream.FollowOptions{Logger: logger}
+		opt := stream.FollowOptions{Logger: logger.With("db", db.Path)}
 		err := stream.Follow(ctx, db.Upstream.URL, db.Upstream.Path, replica, opt)
 		if err != nil && ctx.Err() == nil {
 			logger.Error("following has ended", "db", db.Path, "err", err)

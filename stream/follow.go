@@ -41,7 +41,7 @@ func Follow(ctx context.Context, base, path string, r Replica, opt FollowOptions
 	if err != nil {
 		return err
 	}
-	opt.Logger = cmp.Or(opt.Logger, slog.Default()).With("db", path, "upstream", base)
+	opt.Logger = cmp.Or(opt.Logger, slog.Default()).With("upstream", base, "upstream-path", path)
 	opt.Timeout = cmp.Or(opt.Timeout, 5*time.Second)
 	opt.MinBackoff = cmp.Or(opt.MinBackoff, 50*time.Millisecond)
 	opt.MaxBackoff = cmp.Or(opt.MaxBackoff, 5*time.Second)
