@@ -1,0 +1,78 @@
+package oracle
+
+import (
+	"errors"
+	"path/filepath"
+	"time"
+
+	"weir/fuse"
+)
+
+// remount ends all writers and readers, takes both mounts away and mounts them again. A statement in between is one
+// that weir does not see.
+func (p *pair) remount(statement string) (a answer, err error) {
+	err = errors.Join(p.mounted.end(), p.plain.end(), p.releaseAll(), p.endReaders(), p.unmount((*fuse.Mounts).Unmount))
+	if err != nil {
+		return a, err
+	}
+	if statement != "" {
+		if a, err = p.unseen(statement); err != nil {
+			return a, err
+		}
+	}
+	return a, p.mount()
+}
+
+// unseen runs a statement on both twins by a process that lives no longer.
+func (p *pair) unseen(statement string) (a answer, err error) {
+	for _, o := range []op{{0, "open", ""}, {0, "sql", statement}} {
+		if a, err = both(&p.mounted, &p.plain, o); err != nil {
+			return a, err
+		}
+	}
+	return a, errors.Join(p.mounted.end(), p.plain.end())
+}
+
+// restart does the same to the replica alone. A statement changes the replica's database while nobody guards it; weir
+// has to find that and undo it.
+func (p *pair) restart(statement string) error {
+	if err := errors.Join(p.releaseAll(), p.endReaders(), p.unmountReplica((*fuse.Mounts).Unmount)); err != nil {
+		return err
+	}
+	if statement != "" && p.followed[0].last.size > 0 {
+		for _, f := range p.followed {
+			f.replica.forgive()
+		}
+		defer p.log.drop()
+		if err := spoil(filepath.Join(p.replicaDir, databases[0]), statement); err != nil {
+			return err
+		}
+	}
+	if err := p.mountReplica(); err != nil || statement == "" {
+		return err
+	}
+	return p.awaitUnspoilt(p.followed[0])
+}
+
+// awaitUnspoilt waits until a reader sees the right state again.
+func (p *pair) awaitUnspoilt(f *followed) (err error) {
+	for deadline := time.Now().Add(*flagLate); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if err = p.checkReaders(f); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+func spoil(path, statement string) error {
+	proc, err := startProcess()
+	if err != nil {
+		return err
+	}
+	a, err := proc.ask("open", uri(path, ""))
+	if err == nil && a.Err == "" {
+		_, err = proc.ask("sql", statement)
+	}
+	// What SQLite answers is of no matter: the statement may fail.
+	return errors.Join(err, proc.end())
+}

@@ -1,0 +1,100 @@
+package oracle
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"sync"
+)
+
+// writers is the number of writers on each side.
+const writers = 3
+
+// databases are the names of the databases; writers open the first, and attach the second as aux.
+var databases = []string{"db", "db2"}
+
+// side is one of the twins: a directory, and a process for each writer.
+type side struct {
+	dir   string
+	procs [writers]*process
+}
+
+// do carries out an operation of a writer.
+func (s *side) do(o op) (answer, error) {
+	p := s.procs[o.who]
+	switch {
+	case o.verb == "kill" && p == nil:
+		return answer{Err: "no process"}, nil
+	case o.verb == "kill":
+		p.kill()
+		s.procs[o.who] = nil
+		return answer{}, nil
+	case o.verb == "open" && p == nil:
+		var err error
+		if p, err = startProcess(); err != nil {
+			return answer{}, err
+		}
+		s.procs[o.who] = p
+	case p == nil:
+		return answer{Err: "no process"}, nil
+	}
+	arg := strings.ReplaceAll(o.arg, "{dir}", s.dir)
+	if o.verb == "open" {
+		arg = uri(filepath.Join(s.dir, databases[0]), o.arg)
+	}
+	return p.ask(o.verb, arg)
+}
+
+// uri names a database; statements never wait for a lock, so that what is busy is busy on both sides.
+func uri(path, query string) string {
+	return (&url.URL{Scheme: "file", Path: path, RawQuery: strings.TrimPrefix(query+"&_busy_timeout=0", "&")}).String()
+}
+
+// indexed tells whether a process has the wal-index of a database mapped.
+func (s *side) indexed(name string) bool {
+	for _, p := range s.procs {
+		if p != nil && p.maps(filepath.Join(s.dir, name+"-shm")) {
+			return true
+		}
+	}
+	return false
+}
+
+// end ends all processes in order.
+func (s *side) end() (err error) {
+	for i, p := range s.procs {
+		if p != nil {
+			err = errors.Join(err, p.end())
+			s.procs[i] = nil
+		}
+	}
+	return err
+}
+
+func (s *side) kill() {
+	for i, p := range s.procs {
+		if p != nil {
+			p.kill()
+			s.procs[i] = nil
+		}
+	}
+}
+
+// both carries out an operation on two sides at once. Their answers must be equal.
+func both(a, b *side, o op) (answer, error) {
+	var got, want answer
+	var errs [2]error
+	var wg sync.WaitGroup
+	wg.Go(func() { got, errs[0] = a.do(o) })
+	wg.Go(func() { want, errs[1] = b.do(o) })
+	wg.Wait()
+	if err := errors.Join(errs[:]...); err != nil {
+		return got, err
+	}
+	if g, w := fmt.Sprintf("%+v", got), strings.ReplaceAll(fmt.Sprintf("%+v", want), b.dir, a.dir); g != w {
+		return got, fmt.Errorf("on the mount SQLite answers\n\t%.500s\non the plain file\n\t%.500s", g, w)
+	}
+	return got, nil
+}

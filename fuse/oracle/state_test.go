@@ -1,0 +1,248 @@
+package oracle
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+
+	"weir/fuse/internal/dbfile"
+	"weir/stream"
+)
+
+// state is a database's committed state.
+type state struct {
+	pageSize uint32
+	size     uint32 // pages
+	pages    map[uint32][]byte
+	sums     *stream.Sums
+
+	wal walPos
+}
+
+// walPos says how far a WAL is committed.
+type walPos struct {
+	salt    [2]uint32
+	frame   uint32
+	commits []uint32 // its commit frames up to frame
+}
+
+// errUnsettled says that the database file does not hold a committed state now: a hot journal goes with it.
+var errUnsettled = errors.New("a hot journal")
+
+// readState reads the committed state of the database at path, while nobody writes. indexed says that a process has the
+// wal-index mapped, so that it counts; without it the WAL alone does, as for SQLite's recovery.
+func readState(path string, indexed bool) (*state, error) {
+	if hot, err := hotJournal(path + dbfile.SuffixJournal); err != nil {
+		return nil, err
+	} else if hot {
+		return nil, errUnsettled
+	}
+	data, err := readFile(path)
+	if err != nil {
+		return nil, err
+	}
+	wal, err := readFile(path + dbfile.SuffixWAL)
+	if err != nil {
+		return nil, err
+	}
+	s := &state{pages: make(map[uint32][]byte)}
+	if err := s.readDatabase(data); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	mx, size := ^uint32(0), uint32(0)
+	if indexed && len(wal) > 0 {
+		if mx, size, err = committedBy(path + dbfile.SuffixSHM); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.overlay(wal, mx, size); err != nil {
+		return nil, fmt.Errorf("%s%s: %w", path, dbfile.SuffixWAL, err)
+	}
+	s.sum()
+	return s, nil
+}
+
+func readFile(path string) ([]byte, error) {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return data, err
+}
+
+// hotJournal tells whether a journal may be needed to read the database: its header is complete.
+func hotJournal(path string) (bool, error) {
+	data, err := readFile(path)
+	if err != nil || dbfile.JournalEnded(data) {
+		return false, err
+	}
+	h, err := dbfile.ParseJournalHeader(data)
+	if err != nil {
+		return false, nil // SQLite would not take it either
+	}
+	return h.Synced, nil
+}
+
+func (s *state) readDatabase(data []byte) error {
+	if len(data) == 0 {
+		return nil
+	}
+	h, err := dbfile.ParseHeader(data)
+	if err != nil {
+		return err
+	}
+	inFile := uint32(len(data) / int(h.PageSize))
+	if s.pageSize, s.size = h.PageSize, inFile; h.SizeValid() && h.Size != 0 {
+		s.size = h.Size // the file is cut later
+	}
+	for pgno := range inFile {
+		s.pages[pgno+1] = data[int(pgno)*int(s.pageSize):][:s.pageSize]
+	}
+	return nil
+}
+
+// committedBy reads mxFrame and the database's size from a wal-index.
+func committedBy(path string) (mxFrame, size uint32, err error) {
+	data, err := readFile(path)
+	if err != nil || len(data) == 0 {
+		return 0, 0, err
+	}
+	h, err := dbfile.ParseIndexHeader(data)
+	if errors.Is(err, dbfile.ErrIndexInvalid) {
+		return 0, 0, nil // nobody has read it yet
+	}
+	return h.MxFrame, h.Size, err
+}
+
+// overlay puts the frames up to mx, or all that end with a commit, over the database's pages.
+func (s *state) overlay(wal []byte, mx, size uint32) error {
+	r, err := dbfile.OpenWAL(bytes.NewReader(wal))
+	if errors.Is(err, dbfile.ErrShort) || errors.Is(err, dbfile.ErrNotWAL) || mx == 0 {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	over := make(map[uint32][]byte)
+	for r.Frame() < mx {
+		page := make([]byte, r.Header().PageSize)
+		f, err := r.Next(page)
+		if err != nil && mx == ^uint32(0) {
+			break
+		}
+		if err != nil {
+			return fmt.Errorf("frame %d of %d: %w", r.Frame()+1, mx, err)
+		}
+		over[f.Pgno] = page
+		if f.Commit() {
+			s.commit(r, over, f.Size)
+		}
+	}
+	if mx != ^uint32(0) && (s.size != size || s.wal.frame != mx) {
+		return fmt.Errorf("the wal-index has %d frames and %d pages, the WAL %d and %d", mx, size, s.wal.frame, s.size)
+	}
+	return nil
+}
+
+// commit takes the frames up to a commit frame over, and empties over.
+func (s *state) commit(r *dbfile.WALReader, over map[uint32][]byte, size uint32) {
+	s.pageSize, s.size = r.Header().PageSize, size
+	for pgno, page := range over {
+		s.pages[pgno] = page
+	}
+	clear(over)
+	s.wal.salt, s.wal.frame = r.Header().Salt, r.Frame()
+	s.wal.commits = append(s.wal.commits, r.Frame())
+}
+
+// sum drops pages beyond the end, adds those that were never written, and sums all.
+func (s *state) sum() {
+	for pgno := range s.pages {
+		if pgno > s.size {
+			delete(s.pages, pgno)
+		}
+	}
+	s.sums = stream.NewSums(s.pageSize)
+	for pgno := uint32(1); pgno <= s.size; pgno++ {
+		if s.pages[pgno] == nil {
+			s.pages[pgno] = make([]byte, s.pageSize)
+		}
+		s.sums.Set(pgno, stream.PageSum(pgno, s.pages[pgno]))
+	}
+}
+
+// commitsSince counts the WAL's commits since an earlier state.
+func (s *state) commitsSince(old *state) (n int) {
+	for _, frame := range s.wal.commits {
+		if s.wal.salt != old.wal.salt || frame > old.wal.frame {
+			n++
+		}
+	}
+	return n
+}
+
+// equal compares two states but for the WAL.
+func (s *state) equal(t *state) bool { return s.diff(t) == "" }
+
+// diff says what the first difference is.
+func (s *state) diff(t *state) string {
+	if s.size == 0 && t.size == 0 {
+		return ""
+	}
+	if s.pageSize != t.pageSize || s.size != t.size {
+		return fmt.Sprintf("%d pages of %d bytes, and %d of %d", s.size, s.pageSize, t.size, t.pageSize)
+	}
+	for pgno := uint32(1); pgno <= s.size; pgno++ {
+		if at := firstDiff(s.pages[pgno], t.pages[pgno]); at >= 0 {
+			return fmt.Sprintf("page %d differs at byte %d", pgno, at)
+		}
+	}
+	return ""
+}
+
+func firstDiff(a, b []byte) int {
+	for i := range a {
+		if i >= len(b) || a[i] != b[i] {
+			return i
+		}
+	}
+	return -1
+}
+
+// masked is s without the bytes in which a replica differs.
+func (s *state) masked() *state {
+	m := *s
+	if m.size > 0 {
+		m.pages = maps.Clone(s.pages)
+		m.pages[1] = bytes.Clone(s.pages[1])
+		m.pages[1][dbfile.WriteVersionOffset], m.pages[1][dbfile.ReadVersionOffset] = 0, 0
+	}
+	return &m
+}
+
+// seenSums are the checksums that a reader's pages must have, as from [pageSums].
+func (s *state) seenSums() (sums []byte) {
+	m := s.masked()
+	for pgno := uint32(1); pgno <= m.size; pgno++ {
+		sums = binary.LittleEndian.AppendUint64(sums, uint64(stream.PageSum(pgno, m.pages[pgno])))
+	}
+	return sums
+}
+
+// seenDiff compares those with what a reader saw.
+func (s *state) seenDiff(a answer) string {
+	want := s.seenSums()
+	if a.PageSize != s.pageSize || len(a.Sums) != len(want) {
+		return fmt.Sprintf("it has %d pages of %d bytes, want %d of %d", len(a.Sums)/8, a.PageSize, s.size, s.pageSize)
+	}
+	for i := 0; i < len(want); i += 8 {
+		if !bytes.Equal(a.Sums[i:i+8], want[i:i+8]) {
+			return fmt.Sprintf("page %d differs", i/8+1)
+		}
+	}
+	return ""
+}

@@ -1,0 +1,80 @@
+package oracle
+
+import "fmt"
+
+// tables is how many tables there can be, t0 and so on; odd ones are WITHOUT ROWID.
+const tables = 4
+
+// largePages is the size from which a database is made smaller rather than larger.
+const largePages = 1500
+
+func (g *generator) table(w *writer) string { return fmt.Sprintf("%st%d", g.schema(w), g.IntN(tables)) }
+
+func (g *generator) createTable(n int) string { return g.createTableIn("", n) }
+
+func (g *generator) createTableIn(schema string, n int) string {
+	if n%2 == 1 {
+		return fmt.Sprintf("CREATE TABLE IF NOT EXISTS %st%d(k INT PRIMARY KEY, id INT, v BLOB, s TEXT) WITHOUT ROWID", schema, n)
+	}
+	return fmt.Sprintf("CREATE TABLE IF NOT EXISTS %st%d(id INTEGER PRIMARY KEY, k INT UNIQUE, v BLOB, s TEXT)", schema, n)
+}
+
+// change makes a statement that changes the database, or reads it.
+func (g *generator) change(w *writer) string {
+	n := g.IntN(100)
+	if g.pages() > largePages {
+		n = 70 + g.IntN(30)
+	}
+	switch {
+	case n < 45:
+		return g.insert(w)
+	case n < 60:
+		return g.update(w)
+	case n < 63:
+		return fmt.Sprintf("UPDATE %s SET k=k+1 WHERE k%%100 < %d", g.table(w), g.IntN(40)) // may fail half-way
+	case n < 70:
+		return g.createTableIn(g.schema(w), g.IntN(tables))
+	case n < 74:
+		return g.index4(w)
+	case n < 80:
+		return "SELECT count(*), sum(k), sum(length(v)), max(s) FROM " + g.table(w)
+	case n < 92:
+		m := 2 + g.IntN(20)
+		return fmt.Sprintf("DELETE FROM %s WHERE abs(k)%%%d <= %d", g.table(w), m, g.IntN(m))
+	case n < 97:
+		return "DELETE FROM " + g.table(w)
+	}
+	return "DROP TABLE IF EXISTS " + g.table(w)
+}
+
+// index4 creates or drops an index.
+func (g *generator) index4(w *writer) string {
+	schema, n, column := g.schema(w), g.IntN(tables), g.pick("s", "v", "id")
+	if g.IntN(3) == 0 {
+		return fmt.Sprintf("DROP INDEX IF EXISTS %si%d%s", schema, n, column)
+	}
+	return fmt.Sprintf("CREATE INDEX IF NOT EXISTS %si%d%s ON t%d(%s)", schema, n, column, n, column)
+}
+
+// insert makes an insert of one row or many, whose keys may be there already: then it fails half-way or not, by its
+// conflict clause.
+func (g *generator) insert(w *writer) string {
+	g.k++
+	rows := 1
+	if g.IntN(2) == 0 {
+		rows += g.IntN(g.profile.rows)
+	}
+	size := g.IntN(g.profile.blob)
+	if rows > 40 {
+		size = min(size, 2000)
+	}
+	clause := g.pick("", "", "", " OR REPLACE", " OR REPLACE", " OR IGNORE", " OR FAIL", " OR ABORT", " OR ROLLBACK")
+	return fmt.Sprintf("INSERT%s INTO %s(k,v,s) WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i+1 FROM n WHERE i<%d) SELECT %d+(i*7)%%%d, blob(%d+i,%d), hex(blob(i,%d)) FROM n",
+		clause, g.table(w), rows-1, g.IntN(300)*10, rows, g.k*1000, size, g.IntN(40))
+}
+
+func (g *generator) update(w *writer) string {
+	g.k++
+	m := 1 + g.IntN(20)
+	return fmt.Sprintf("UPDATE %s SET v=blob(%d+k,%d) WHERE k%%%d=%d", g.table(w), g.k*1000, g.IntN(g.profile.blob), m, g.IntN(m))
+}
