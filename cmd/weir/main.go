@@ -6,8 +6,8 @@
 //	weir help [COMMAND]
 //
 // This package is the edge: it reads flags and the configuration (config.go, yaml.go), starts what package fuse and
-// package stream provide (mount.go), and turns signals and the end of a started command into an unmount
-// (daemon.go, command.go). The mounts and what happens in them are package fuse's.
+// package stream provide (mount.go, server.go), and turns signals and the end of a started command into an unmount
+// (daemon.go, child.go). The mounts and what happens in them are package fuse's.
 //
 // # Exit codes
 //
