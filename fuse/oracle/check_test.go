@@ -26,7 +26,9 @@ func (p *pair) do(o op) (a answer, err error) {
 	if err != nil {
 		return a, err
 	}
+	p.loosen(o, a)
 	for _, f := range p.followed {
+		f.replaced = o.verb == "files"
 		if err := p.check(f); err != nil {
 			return a, fmt.Errorf("%s: %w", f.name, err)
 		}
@@ -37,7 +39,7 @@ func (p *pair) do(o op) (a answer, err error) {
 // check compares one database everywhere with the twin's.
 func (p *pair) check(f *followed) error {
 	now, err := readState(filepath.Join(p.plain.dir, f.name), p.plain.indexed(f.name))
-	if errors.Is(err, errUnsettled) {
+	if errors.Is(err, errUnsettled) || p.unsettled() {
 		now, err = f.last, nil
 	}
 	if err != nil {
@@ -47,9 +49,19 @@ func (p *pair) check(f *followed) error {
 	if commits == 0 && !now.equal(f.last) {
 		commits = 1
 	}
-	resized := now.pageSize != f.last.pageSize && f.last.size > 0
+	resized := now.size > 0 && now.pageSize != f.pageSize && f.pageSize != 0
+	if now.size > 0 {
+		f.pageSize = now.pageSize
+	}
 	f.last = now
-	pos, err := f.awaitPrimary(commits)
+	f.committed[now.sums.Total()] = true
+	var pos stream.Pos
+	if p.isLoose() || f.pending || f.replaced {
+		pos, err = f.awaitLoose(!p.isLoose() && (commits > 0 || f.replaced))
+	} else {
+		f.primary.take()
+		pos, err = f.awaitPrimary(commits)
+	}
 	if err != nil {
 		return fmt.Errorf("the primary's stream: %w", err)
 	}
@@ -64,6 +76,9 @@ func (p *pair) check(f *followed) error {
 	}
 	if resized {
 		p.log.drop()
+	}
+	if f.pending {
+		return nil
 	}
 	return p.checkReaders(f)
 }

@@ -59,8 +59,14 @@ func (c *child) do(req request) (a answer) {
 		err = c.open(req.Arg)
 	case req.Verb == "close":
 		err = c.close()
+	case req.Verb == "files":
+		err = c.files(req.Arg)
 	case c.conn == nil:
 		err = errors.New("no connection")
+	case req.Verb == "persist":
+		err = c.conn.SetFileControlInt("main", sqlite3.SQLITE_FCNTL_PERSIST_WAL, 1)
+	case req.Verb == "restore":
+		err = c.restore(req.Arg)
 	case req.Verb == "sql":
 		a.Rows, err = c.query(req.Arg)
 	case req.Verb == "pages":

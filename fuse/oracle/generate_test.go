@@ -13,6 +13,7 @@ type options struct {
 	attach      bool
 	kill        bool
 	restart     bool // weir itself, too
+	files       bool // the database replaced by other files
 }
 
 // generator makes operations. What it makes depends on its seed and on SQLite's answers.
@@ -41,6 +42,7 @@ type profile struct {
 // writer is what the generator knows of a writer.
 type writer struct {
 	open, inTxn, exclusive, attached bool
+	unjournaled                      bool // what it does not commit can't be undone
 	savepoints                       int
 }
 
@@ -93,6 +95,8 @@ func (g *generator) sqlAnswered(w *writer, text string, a answer) {
 		w.attached = w.attached || a.Err == ""
 	case strings.HasPrefix(text, "DETACH"):
 		w.attached = w.attached && a.Err != ""
+	case strings.Contains(text, "journal_mode=") && len(a.Rows) == 1:
+		w.unjournaled = a.Rows[0] == "[memory]" || a.Rows[0] == "[off]"
 	case strings.HasPrefix(text, "PRAGMA locking_mode=") && len(a.Rows) == 1:
 		w.exclusive = a.Rows[0] == "[exclusive]"
 	}
@@ -117,9 +121,11 @@ func (g *generator) next() op {
 		return g.restartWeir()
 	case !w.open:
 		return g.openBy(who)
-	case n < 30 && g.kill:
+	case n < 30 && g.files && !w.inTxn:
+		return g.fileOp(who)
+	case n < 36 && g.kill && !(w.unjournaled && w.inTxn):
 		return op{who, "kill", ""}
-	case n < 40:
+	case n < 46:
 		return op{who, "close", ""}
 	}
 	return op{who, "sql", g.statement(w)}
@@ -133,6 +139,25 @@ func (g *generator) writer() int {
 		}
 	}
 	return g.IntN(g.profile.writers)
+}
+
+// fileOp makes a copy, or writes it over the database by one way or another.
+func (g *generator) fileOp(who int) op {
+	switch g.IntN(4) {
+	case 0:
+		return op{who, "persist", ""}
+	case 1:
+		return op{who, "restore", ""}
+	case 2:
+		return op{who, "sql", "VACUUM INTO '{dir}/" + copyName + "'"}
+	}
+	for i := range g.profile.writers {
+		if i != who {
+			g.queue = append(g.queue, op{i, "close", ""})
+		}
+	}
+	g.queue = append(g.queue, op{who, "files", g.pick("remove", "mv", "cp")})
+	return op{who, "close", ""}
 }
 
 // restartWeir makes weir end and begin again, on both sides or on the replica's.
@@ -165,6 +190,9 @@ func (g *generator) query() string {
 
 func (g *generator) statement(w *writer) string {
 	n := g.IntN(1000)
+	if w.unjournaled {
+		return g.unjournaledStatement(w, n)
+	}
 	if w.inTxn {
 		return g.inTransaction(w, n)
 	}
@@ -185,6 +213,25 @@ func (g *generator) statement(w *writer) string {
 		return "ATTACH '{dir}/db2' AS aux"
 	}
 	return g.change(w)
+}
+
+// unjournaledStatement makes one that needs no rollback: with journal_mode=OFF there is none.
+func (g *generator) unjournaledStatement(w *writer, n int) string {
+	switch {
+	case w.inTxn && n < 300:
+		return "COMMIT"
+	case n < 100 && !w.inTxn:
+		return "BEGIN"
+	case n < 300 && !w.inTxn:
+		return "PRAGMA journal_mode=" + g.journalMode()
+	case n < 400 && !w.inTxn:
+		return g.pragma(w)
+	case n < 600:
+		return g.update(w)
+	case n < 650:
+		return fmt.Sprintf("DELETE FROM t%d WHERE abs(k)%%3 <= %d", g.IntN(tables), g.IntN(3))
+	}
+	return g.insertBy(w, g.pick(" OR REPLACE", " OR IGNORE"))
 }
 
 func (g *generator) inTransaction(w *writer, n int) string {
@@ -210,11 +257,11 @@ func (g *generator) inTransaction(w *writer, n int) string {
 func (g *generator) pick(choices ...string) string { return choices[g.IntN(len(choices))] }
 
 func (g *generator) journalMode() string {
+	if g.unjournaled && g.IntN(2) == 0 {
+		return g.pick("MEMORY", "OFF")
+	}
 	if g.IntN(10) < g.profile.walModes {
 		return "WAL"
-	}
-	if g.unjournaled && g.IntN(4) == 0 {
-		return g.pick("MEMORY", "OFF")
 	}
 	return g.pick("DELETE", "TRUNCATE", "PERSIST")
 }

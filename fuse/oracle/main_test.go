@@ -36,6 +36,7 @@ func init() {
 	flag.BoolVar(&generatorOptions.exclusive, "oracle.exclusive", true, "locking_mode EXCLUSIVE too")
 	flag.BoolVar(&generatorOptions.attach, "oracle.attach", true, "commits over two databases too")
 	flag.BoolVar(&generatorOptions.restart, "oracle.restart", true, "end and begin weir too")
+	flag.BoolVar(&generatorOptions.files, "oracle.files", true, "replace the database by other files too")
 	flag.BoolVar(&generatorOptions.kill, "oracle.kill", true, "kill writers too")
 }
 

@@ -12,6 +12,9 @@ import (
 //	close        close the connection; the process stays
 //	kill         end the process by kill -9
 //	sql TEXT     run one statement; {dir} in it is the directory of the databases
+//	persist      keep the WAL at close (SQLITE_FCNTL_PERSIST_WAL)
+//	restore      write the copy over the database by SQLite's backup
+//	files WHAT   remove the database, or put the copy in its place: remove, mv or cp; all writers have closed it
 //
 // and on the replica alone, the writer's number being that of a reader:
 //

@@ -28,17 +28,25 @@ type pair struct {
 	readers                      [writers]*reader
 	followed                     []*followed
 
+	loose [writers]bool // the writer's commits have no journal
+	inTxn [writers]bool
+
 	log      *warnings
 	answered func(op, answer) // told of each operation; may be nil
 }
 
 // followed is one of the databases, as it is followed.
 type followed struct {
-	name    string
-	last    *state      // the twin's last committed state
-	primary *recorder   // what the primary's stream says
-	replica *recorder   // what the replica's stream says
-	txid    stream.TXID // of the last state
+	name     string
+	last     *state      // the twin's last committed state
+	primary  *recorder   // what the primary's stream says
+	replica  *recorder   // what the replica's stream says
+	txid     stream.TXID // of the last state
+	pageSize uint32      // of the last state that had pages
+
+	committed map[stream.Checksum]bool // the twin's states
+	pending   bool                     // the stream was not there yet, with a commit that had no journal
+	replaced  bool                     // other files are in the database's place now, so that some state between may be seen
 }
 
 // httpServer serves the databases of one node, and feeds the recorders that follow it.
@@ -85,7 +93,7 @@ func newPair(base string) (*pair, error) {
 	}
 	for _, name := range databases {
 		empty := &state{sums: stream.NewSums(0)}
-		p.followed = append(p.followed, &followed{name: name, last: empty, primary: newRecorder(), replica: newRecorder()})
+		p.followed = append(p.followed, &followed{name: name, last: empty, primary: newRecorder(), replica: newRecorder(), committed: make(map[stream.Checksum]bool)})
 	}
 	return p, p.mount()
 }

@@ -17,14 +17,14 @@ type recorder struct {
 	id        string
 	pos       stream.Pos
 	st        *state
-	err       error         // what must not have happened
-	changed   chan struct{} // closed and replaced after each transaction
-	forgiving bool          // a delta may come
-	seen      map[stream.Checksum]bool
+	err       error             // what must not have happened
+	changed   chan struct{}     // closed and replaced after each transaction
+	forgiving bool              // a delta may come
+	passed    []stream.Checksum // of the states since take
 }
 
 func newRecorder() *recorder {
-	return &recorder{st: &state{pages: make(map[uint32][]byte), sums: stream.NewSums(0)}, changed: make(chan struct{}), seen: make(map[stream.Checksum]bool)}
+	return &recorder{st: &state{pages: make(map[uint32][]byte), sums: stream.NewSums(0)}, changed: make(chan struct{})}
 }
 
 var _ = (stream.Replica)((*recorder)(nil))
@@ -117,7 +117,7 @@ func (r *recorder) end(post stream.Pos) error {
 		return fmt.Errorf("the pages at %s have checksum %s, and %d of them are known of %d", post, got, len(r.st.pages), r.st.size)
 	}
 	r.pos = post
-	r.seen[post.PostApplyChecksum] = true
+	r.passed = append(r.passed, post.PostApplyChecksum)
 	r.wake()
 	return nil
 }
@@ -211,6 +211,15 @@ func (r *recorder) await(timeout time.Duration, done func(stream.Pos, *state) bo
 
 // errLate says that what was waited for did not come.
 var errLate = errors.New("it did not come")
+
+// take returns the checksums of the states since the last call.
+func (r *recorder) take() []stream.Checksum {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	passed := r.passed
+	r.passed = nil
+	return passed
+}
 
 // with runs f on the recorder's state.
 func (r *recorder) with(f func(stream.Pos, *state)) {

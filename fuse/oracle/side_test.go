@@ -41,7 +41,12 @@ func (s *side) do(o op) (answer, error) {
 		return answer{Err: "no process"}, nil
 	}
 	arg := strings.ReplaceAll(o.arg, "{dir}", s.dir)
-	if o.verb == "open" {
+	switch o.verb {
+	case "files":
+		arg = o.arg + " " + filepath.Join(s.dir, databases[0])
+	case "restore":
+		arg = filepath.Join(s.dir, copyName)
+	case "open":
 		arg = uri(filepath.Join(s.dir, databases[0]), o.arg)
 	}
 	return p.ask(o.verb, arg)

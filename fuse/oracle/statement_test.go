@@ -59,6 +59,10 @@ func (g *generator) index4(w *writer) string {
 // insert makes an insert of one row or many, whose keys may be there already: then it fails half-way or not, by its
 // conflict clause.
 func (g *generator) insert(w *writer) string {
+	return g.insertBy(w, g.pick("", "", "", " OR REPLACE", " OR REPLACE", " OR IGNORE", " OR FAIL", " OR ABORT", " OR ROLLBACK"))
+}
+
+func (g *generator) insertBy(w *writer, clause string) string {
 	g.k++
 	rows := 1
 	if g.IntN(2) == 0 {
@@ -68,7 +72,6 @@ func (g *generator) insert(w *writer) string {
 	if rows > 40 {
 		size = min(size, 2000)
 	}
-	clause := g.pick("", "", "", " OR REPLACE", " OR REPLACE", " OR IGNORE", " OR FAIL", " OR ABORT", " OR ROLLBACK")
 	return fmt.Sprintf("INSERT%s INTO %s(k,v,s) WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i+1 FROM n WHERE i<%d) SELECT %d+(i*7)%%%d, blob(%d+i,%d), hex(blob(i,%d)) FROM n",
 		clause, g.table(w), rows-1, g.IntN(300)*10, rows, g.k*1000, size, g.IntN(40))
 }
