@@ -142,16 +142,11 @@ func (c *change) publish(pos stream.Pos) error {
 		return fmt.Errorf("%w: the database would have checksum %s, want %s", stream.ErrPosMismatch, got, pos)
 	}
 	d := c.d
-	if !d.tail.staged { // nothing differs but the size, or not even that: page 1 as it is becomes the commit frame
-		page := make([]byte, d.hdr.PageSize)
-		if err := d.readPage(1, page); err != nil {
-			return err
-		}
-		if err := d.tail.add(1, page); err != nil {
-			return err
-		}
+	size, err := c.ensureFrame()
+	if err != nil {
+		return err
 	}
-	if err := d.tail.commit(c.sums.size); err != nil {
+	if err := d.tail.commit(size); err != nil {
 		return err
 	}
 	if err := d.enterFrames(); err != nil {
@@ -159,7 +154,7 @@ func (c *change) publish(pos stream.Pos) error {
 	}
 	d.mu.Lock()
 	d.hdr.Change++
-	d.hdr.MxFrame, d.hdr.Size, d.hdr.FrameCksum = d.tail.n, c.sums.size, d.tail.sum
+	d.hdr.MxFrame, d.hdr.Size, d.hdr.FrameCksum = d.tail.n, size, d.tail.sum
 	d.index.publish(&d.hdr)
 	c.sums.apply()
 	d.pos, d.version = pos, c.version
@@ -206,4 +201,21 @@ func (d *Database) startWAL(page1 []byte, size uint32) error {
 	d.index.publish(&d.hdr)
 	d.tail.resume(1, d.tail.sum)
 	return nil
+}
+
+// ensureFrame adds a commit frame where the change has no page for one, and returns how many pages
+// readers see. Where nothing differs but the size, or not even that, it is page 1 as it is.
+func (c *change) ensureFrame() (size uint32, err error) {
+	d := c.d
+	switch {
+	case c.sums.size == 0:
+		return 1, d.tail.add(1, emptyPage1(d.hdr.PageSize))
+	case d.tail.staged:
+		return c.sums.size, nil
+	}
+	page := make([]byte, d.hdr.PageSize)
+	if err := d.readPage(1, page); err != nil {
+		return 0, err
+	}
+	return c.sums.size, d.tail.add(1, page)
 }

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/superfly/ltx"
+
 	"weir/fuse/internal/dbfile"
 	"weir/stream"
 )
@@ -214,24 +216,12 @@ func (d *Database) examine() (page1 []byte, size uint32, err error) {
 	return page1, uint32((fi.Size() + int64(h.PageSize) - 1) / int64(h.PageSize)), nil
 }
 
-// locate finds the position of the database in the log by its checksum. Page 1 may have been in WAL
-// mode upstream or not; the one that fits is it. Where neither fits, the position is not known, and
-// the pages have to be compared with the upstream's.
+// locate finds the position of the database in the log by its checksum, and has page 1 say WAL mode.
 func (d *Database) locate(page1 []byte, size uint32) error {
 	raw := page1[dbfile.ReadVersionOffset]
-	if err := d.loadSums(page1, size); err != nil {
+	if err := d.findPos(page1, size); err != nil {
 		return err
 	}
-	d.version = dbfile.VersionWAL
-	for _, v := range []byte{dbfile.VersionWAL, dbfile.VersionRollback} {
-		setVersion(page1, v)
-		d.sums.Set(1, stream.PageSum(1, page1))
-		if p, _, ok := d.log.Find(d.sums.Total()); ok && p.TXID >= d.pos.TXID {
-			d.pos, d.version = p, v
-		}
-	}
-	setVersion(page1, d.version)
-	d.sums.Set(1, stream.PageSum(1, page1))
 	if err := d.cutLog(); err != nil {
 		return err
 	}
@@ -243,6 +233,30 @@ func (d *Database) locate(page1 []byte, size uint32) error {
 		return err
 	}
 	return d.file.Sync()
+}
+
+// findPos sets sums, pos and version. Page 1 may have been in WAL mode upstream or not; the one that
+// fits is it. Where neither fits, the position is not known, and the pages have to be compared with
+// the upstream's.
+func (d *Database) findPos(page1 []byte, size uint32) error {
+	d.version = dbfile.VersionWAL
+	if last := d.log.Last(); last.PostApplyChecksum == ltx.ChecksumFlag && isEmptyPage1(page1, size) {
+		d.sums, d.pos = stream.NewSums(uint32(len(page1))), last
+		return nil
+	}
+	if err := d.loadSums(page1, size); err != nil {
+		return err
+	}
+	for _, v := range []byte{dbfile.VersionWAL, dbfile.VersionRollback} {
+		setVersion(page1, v)
+		d.sums.Set(1, stream.PageSum(1, page1))
+		if p, _, ok := d.log.Find(d.sums.Total()); ok && p.TXID >= d.pos.TXID {
+			d.pos, d.version = p, v
+		}
+	}
+	setVersion(page1, d.version)
+	d.sums.Set(1, stream.PageSum(1, page1))
+	return nil
 }
 
 // cutLog drops what the log has after the position of the database: it comes again from the upstream.

@@ -55,7 +55,7 @@ func (d *Database) beginServe() (h stream.SnapshotHeader, sums *stream.Sums, err
 	if d.pos == (stream.Pos{}) {
 		return h, nil, errors.New("this replica has no position yet")
 	}
-	return stream.SnapshotHeader{Pos: d.pos, PageSize: d.hdr.PageSize, Size: d.hdr.Size}, d.sums.Clone(), nil
+	return stream.SnapshotHeader{Pos: d.pos, PageSize: d.hdr.PageSize, Size: d.sums.Len()}, d.sums.Clone(), nil
 }
 
 // servePage reads a page as the upstream has it; ok is false if the database has become too small for it.
@@ -65,7 +65,7 @@ func (d *Database) servePage(pgno uint32, page []byte) (ok bool, err error) {
 	if d.hdr.PageSize != uint32(len(page)) {
 		return false, errChanged
 	}
-	if pgno > d.hdr.Size {
+	if pgno > d.sums.Len() {
 		return false, nil
 	}
 	if err := d.readPage(pgno, page); err != nil {
