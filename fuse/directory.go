@@ -23,7 +23,8 @@ import (
 
 // directory is one mounted directory and the databases of ours in it.
 type directory struct {
-	path     string // mounted over
+	path     string // as configured
+	target   string // path without symbolic links, mounted over
 	readOnly bool   // all its databases are replicas
 	// passthrough says that the kernel reads and writes all files by itself but a
 	// primary's database.
@@ -51,7 +52,14 @@ func openDirectory(path string, readOnly, passthrough bool, logger *slog.Logger)
 	if err := os.MkdirAll(path, 0o755); err != nil {
 		return nil, fmt.Errorf("create the directory to mount: %w", err)
 	}
-	d := &directory{path: path, readOnly: readOnly, passthrough: passthrough, logger: logger, captures: make(map[string]*capture.Database), applies: make(map[string]*apply.Database)}
+	target, err := filepath.EvalSymlinks(path)
+	if err == nil {
+		err = replaceStale(target)
+	}
+	if err != nil {
+		return nil, err
+	}
+	d := &directory{path: path, target: target, readOnly: readOnly, passthrough: passthrough, logger: logger, captures: make(map[string]*capture.Database), applies: make(map[string]*apply.Database)}
 	if err := d.open(); err != nil {
 		return nil, errors.Join(err, d.close())
 	}
@@ -59,7 +67,7 @@ func openDirectory(path string, readOnly, passthrough bool, logger *slog.Logger)
 }
 
 func (d *directory) open() (err error) {
-	if d.root, err = os.OpenRoot(d.path); err != nil {
+	if d.root, err = os.OpenRoot(d.target); err != nil {
 		return err
 	}
 	if d.backing, err = d.root.Open("."); err != nil {
@@ -152,7 +160,7 @@ func (d *directory) mount() error {
 			return err
 		}
 	}
-	if err := d.sb.attach(d.path, d.readOnly); err != nil {
+	if err := d.sb.attach(d.target, d.readOnly); err != nil {
 		return err
 	}
 	if !d.readOnly {
@@ -228,13 +236,13 @@ func (d *directory) unmount(flags int) error {
 	if d.sb == nil {
 		return nil
 	}
-	m, mounted, err := mountAt(d.path)
+	m, mounted, err := mountAt(d.target)
 	if err != nil || !mounted || m.fsType != fsType {
 		return err
 	}
-	err = unix.Unmount(d.path, flags|unix.UMOUNT_NOFOLLOW)
+	err = unix.Unmount(d.target, flags|unix.UMOUNT_NOFOLLOW)
 	if errors.Is(err, unix.EBUSY) {
-		return &BusyError{Path: d.path, Holders: holdersOf(onMount(m.id)), Reason: "close the files it has open there, or its working directory"}
+		return &BusyError{Path: d.path, Holders: holdersOf(onMount(m)), Reason: "close the files it has open there, or its working directory"}
 	}
 	return err
 }

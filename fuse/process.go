@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -83,7 +84,8 @@ func unescape(s string) string {
 }
 
 // holdersOf lists the processes but this one that have a file open for which
-// match holds; pid and fd name it under /proc.
+// match holds; pid and fd name it under /proc. An fd of "cwd" is the working
+// directory.
 func holdersOf(match func(pid, fd string) bool) []Process {
 	var found []Process
 	dirs, _ := filepath.Glob("/proc/[0-9]*/fd")
@@ -93,15 +95,21 @@ func holdersOf(match func(pid, fd string) bool) []Process {
 		if err != nil || n == os.Getpid() {
 			continue
 		}
-		fds, _ := os.ReadDir(dir)
-		for _, fd := range fds {
-			if match(pid, fd.Name()) {
-				found = append(found, Process{n, command(pid)})
-				break
-			}
+		if slices.ContainsFunc(openFiles(dir), func(fd string) bool { return match(pid, fd) }) {
+			found = append(found, Process{n, command(pid)})
 		}
 	}
 	return found
+}
+
+// openFiles lists the entries of /proc/PID/fd, and "cwd".
+func openFiles(dir string) []string {
+	names := []string{"cwd"}
+	fds, _ := os.ReadDir(dir)
+	for _, fd := range fds {
+		names = append(names, fd.Name())
+	}
+	return names
 }
 
 func command(pid string) string {
@@ -112,10 +120,14 @@ func command(pid string) string {
 	return strings.TrimSpace(string(b))
 }
 
-// onMount matches files opened through the mount with the given id.
-func onMount(id int) func(pid, fd string) bool {
-	want := fmt.Sprintf("mnt_id:\t%d\n", id)
+// onMount matches files opened through the mount, and working directories in it.
+func onMount(m mountInfo) func(pid, fd string) bool {
+	want := fmt.Sprintf("mnt_id:\t%d\n", m.id)
 	return func(pid, fd string) bool {
+		if fd == "cwd" {
+			dir, err := os.Readlink("/proc/" + pid + "/cwd")
+			return err == nil && (dir == m.path || strings.HasPrefix(dir, m.path+"/"))
+		}
 		b, err := os.ReadFile("/proc/" + pid + "/fdinfo/" + fd)
 		return err == nil && strings.Contains(string(b), want)
 	}
@@ -148,7 +160,7 @@ func replaceStale(path string) error {
 		if err := unix.Statfs(path, &st); !errors.Is(err, unix.ENOTCONN) {
 			return fmt.Errorf("%s is mounted by another weir that is running; stop that one first", path)
 		}
-		if holders := holdersOf(onMount(m.id)); len(holders) > 0 {
+		if holders := holdersOf(onMount(m)); len(holders) > 0 {
 			return &BusyError{Path: path, Holders: holders, Reason: "it still has files open on the mount of a weir that died; restart it, then start weir again"}
 		}
 		if err := unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); err != nil {

@@ -121,11 +121,13 @@ func loopbackUp() error {
 	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, ifr)
 }
 
-// The two configurations of the documentation, word for word.
+// The two configurations of the documentation, word for word,
+// but for -addr: the hosts share a network.
 func TestDocumentedConfigurations(t *testing.T) {
+	t.Setenv("PRIMARY_HOSTNAME", "primary")
 	requireHostsReplicate(t, "[::]:9090",
 		[]string{"mount", "-config", testFile(t, "primary.yml")},
-		[]string{"mount", "-config", testFile(t, "replica.yml")})
+		[]string{"mount", "-config", testFile(t, "replica.yml"), "-addr", "127.0.0.1:9091"})
 }
 
 // The two command lines of the documentation, word for word.

@@ -210,12 +210,13 @@ func (d *Database) shape() (pageSize, size uint32, err error) {
 		return d.sums.PageSize(), 0, nil
 	}
 	var b [dbfile.HeaderSize]byte
-	if _, err := d.db.ReadAt(b[:], 0); err != nil {
+	n, err := d.db.ReadAt(b[:], 0)
+	if ignoreEOF(err) != nil {
 		return 0, 0, fmt.Errorf("read header: %w", err)
 	}
-	h, err := dbfile.ParseHeader(b[:])
+	h, err := dbfile.ParseHeader(b[:n])
 	if err != nil {
-		return 0, 0, err
+		return 0, 0, fmt.Errorf("%w: nothing is captured until it is one", err)
 	}
 	size = uint32(fi.Size() / int64(h.PageSize))
 	if h.SizeValid() {
