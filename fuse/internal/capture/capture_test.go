@@ -2,6 +2,7 @@ package capture
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"weir/fuse/internal/dbfile"
 	"weir/stream"
@@ -111,6 +113,85 @@ func (r *rig) journal(nonce byte) {
 
 func (r *rig) endJournal() error {
 	return r.d.Remove(dbfile.RoleJournal, func() error { return os.Remove(r.path("-journal")) })
+}
+
+// frames makes a transaction at the start of a WAL, of pages that are filled
+// with their numbers, and the wal-index header that counts it.
+func (r *rig) frames(pgnos ...uint32) ([]byte, dbfile.IndexHeader) {
+	r.Helper()
+	hdr := r.walHeader()
+	var b []byte
+	sum := hdr.Cksum
+	for i, pgno := range pgnos {
+		f := dbfile.Frame{Pgno: pgno}
+		if i == len(pgnos)-1 {
+			f.Size = r.d.sums.Len()
+		}
+		frame := append(make([]byte, dbfile.FrameHeaderSize), filled(byte(pgno))...)
+		sum = dbfile.EncodeFrameHeader(frame, &hdr, f, sum, frame[dbfile.FrameHeaderSize:])
+		b = append(b, frame...)
+	}
+	return b, dbfile.IndexHeader{PageSize: 4096, MxFrame: uint32(len(pgnos)), Size: r.d.sums.Len(), FrameCksum: sum, Salt: hdr.Salt}
+}
+
+func (r *rig) walHeader() dbfile.WALHeader {
+	r.Helper()
+	hdr := dbfile.WALHeader{PageSize: 4096, Salt: [2]uint32{1, 2}}
+	b := make([]byte, dbfile.WALHeaderSize)
+	hdr.Encode(b)
+	hdr, err := dbfile.ParseWALHeader(b)
+	if err != nil {
+		r.Fatal(err)
+	}
+	return hdr
+}
+
+// writeWAL writes a WAL of the given frames.
+func (r *rig) writeWAL(frames []byte) {
+	r.Helper()
+	hdr := r.walHeader()
+	b := make([]byte, dbfile.WALHeaderSize)
+	hdr.Encode(b)
+	r.writeOpen(dbfile.RoleWAL, append(b, frames...))
+}
+
+// writeIndex writes a wal-index.
+func (r *rig) writeIndex(h dbfile.IndexHeader) {
+	r.Helper()
+	b := make([]byte, dbfile.RegionSize)
+	h.Encode(b)
+	h.Encode(b[dbfile.IndexHeaderSize:])
+	r.writeOpen(dbfile.RoleSHM, b)
+}
+
+func (r *rig) writeOpen(role dbfile.Role, b []byte) {
+	r.Helper()
+	if err := errors.Join(os.WriteFile(r.path(role.Suffix()), b, 0o600), r.d.Opened(role)); err != nil {
+		r.Fatal(err)
+	}
+}
+
+// A writer may be slow between its last frame, which signals, and the
+// wal-index, which does not; in a new WAL, too.
+func TestLateWALIndex(t *testing.T) {
+	r := newRig(t)
+	frames, h := r.frames(5, 6, 7)
+	none := h
+	none.MxFrame = 0
+	r.writeIndex(none)
+	r.writeWAL(frames)
+	r.d.Look()
+	time.Sleep(5 * lookFor)
+	if got := r.d.log.Published().TXID; got != 1 {
+		t.Errorf("published up to %s before the wal-index counts the frames, want 1", got)
+	}
+	r.writeIndex(h)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if err := r.d.log.Wait(ctx, 2); err != nil {
+		t.Error(err)
+	}
+	r.check(2)
 }
 
 // check compares the last position with the pages in the files.
@@ -253,41 +334,13 @@ func TestCommitsOfKilledAppAreFoundOneByOne(t *testing.T) {
 // the next one overwrites that.
 func TestOverwrittenCommitIsCorrected(t *testing.T) {
 	r := newRig(t)
-	hdr := dbfile.WALHeader{PageSize: 4096, Salt: [2]uint32{1, 2}}
-	file := make([]byte, dbfile.WALHeaderSize)
-	hdr.Encode(file)
-	hdr, err := dbfile.ParseWALHeader(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	frames := func(pgnos ...uint32) []byte {
-		var b []byte
-		sum := hdr.Cksum
-		for i, pgno := range pgnos {
-			f := dbfile.Frame{Pgno: pgno}
-			if i == len(pgnos)-1 {
-				f.Size = r.d.sums.Len()
-			}
-			frame := append(make([]byte, dbfile.FrameHeaderSize), filled(byte(pgno))...)
-			sum = dbfile.EncodeFrameHeader(frame, &hdr, f, sum, frame[dbfile.FrameHeaderSize:])
-			b = append(b, frame...)
-		}
-		return b
-	}
-	capture := func(b []byte) {
-		t.Helper()
-		if err := os.WriteFile(r.path("-wal"), append(file, b...), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := r.d.Opened(dbfile.RoleWAL); err != nil {
-			t.Fatal(err)
-		}
-		r.d.lookNow()
-	}
-	capture(frames(5, 6, 7))
+	failed, _ := r.frames(5, 6, 7)
+	r.writeWAL(failed)
+	r.d.lookNow()
 	r.check(2)
-	failed := frames(5, 6, 7)
-	capture(append(frames(8), failed[hdr.FrameSize():]...))
+	next, _ := r.frames(8)
+	r.writeWAL(append(next, failed[len(next):]...))
+	r.d.lookNow()
 	r.check(3)
 	if got := r.d.sums.Page(5); got != stream.PageSum(5, r.page(5)) {
 		t.Error("page 5 is as the failed commit left it")

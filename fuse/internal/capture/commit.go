@@ -10,7 +10,10 @@ import (
 	"weir/stream"
 )
 
-// change is a set of pages that became the database's together.
+// change is a set of pages that became the database's together. Those that are
+// as they were are left out, and a change of none is no transaction: so it is
+// after a rollback, and where SQLite repeats a commit frame up to a sector's end
+// (psow=0).
 type change struct {
 	pageSize uint32   // bytes
 	size     uint32   // pages after the commit
@@ -18,10 +21,6 @@ type change struct {
 
 	// read fills buf with the committed image of a page.
 	read func(pgno uint32, buf []byte) error
-
-	// differing leaves out pages that are as they were; a change without any
-	// other is no transaction.
-	differing bool
 
 	wal walRange // where the change stands in the WAL; zero for a rollback journal
 }
@@ -72,7 +71,7 @@ func (d *Database) append(c change, u *undo) (bool, error) {
 		}
 		return err
 	}
-	if !c.differing || c.size != d.sums.Len() || u.sums != nil {
+	if c.size != d.sums.Len() || u.sums != nil {
 		if err := begin(); err != nil {
 			return false, err
 		}
@@ -98,7 +97,7 @@ func (d *Database) appendPages(c change, u *undo, begin func() error, w **stream
 			return fmt.Errorf("page %d: %w", pgno, err)
 		}
 		sum := stream.PageSum(pgno, buf)
-		if c.differing && sum == d.sums.Page(pgno) {
+		if sum == d.sums.Page(pgno) {
 			continue
 		}
 		if err := begin(); err != nil {

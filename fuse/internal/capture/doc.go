@@ -9,8 +9,9 @@
 // WAL mode (https://www.sqlite.org/walformat.html): the frames that the
 // wal-index header counts in mxFrame. A commit frame in the WAL alone is not
 // enough: its writer may still fail, and the next one overwrites it. Where no
-// wal-index file exists (locking_mode=EXCLUSIVE) a commit frame whose checksum
-// chain holds is committed, as it is for SQLite's own recovery.
+// app has a wal-index open (locking_mode=EXCLUSIVE) a commit frame whose
+// checksum chain holds is committed, as it is for SQLite's own recovery; one
+// that is overwritten all the same is corrected by a transaction of its own.
 //
 // Rollback modes (https://www.sqlite.org/atomiccommit.html): the end of the
 // journal (removed, cut to nothing, or its header zeroed) commits every page

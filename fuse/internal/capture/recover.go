@@ -152,7 +152,7 @@ func (d *Database) cutLog(pos stream.Pos) error {
 // catchUp commits as one transaction what changed while weir did not see it.
 func (d *Database) catchUp(before, now *stream.Sums) error {
 	d.sums = before
-	c := change{pageSize: now.PageSize(), size: now.Len(), differing: true, read: d.readPage}
+	c := change{pageSize: now.PageSize(), size: now.Len(), read: d.readPage}
 	if c.pageSize == 0 {
 		c.pageSize = before.PageSize()
 	}
@@ -195,7 +195,7 @@ func (d *Database) readAll(mxFrame uint32) (*stream.Sums, error) {
 // and returns the database's size after the last, 0 where there is none.
 func (d *Database) indexTo(frame uint32) (size uint32, err error) {
 	for d.wal.frame < frame {
-		t, err := d.scanTxn()
+		t, err := d.wal.scanTxn()
 		if err != nil {
 			return size, ignoreEOF(err)
 		}

@@ -182,7 +182,7 @@ func (d *Database) dirtyChange() (change, error) {
 	if err != nil {
 		return change{}, err
 	}
-	c := change{pageSize: pageSize, size: size, differing: true, read: d.readDatabase(pageSize)}
+	c := change{pageSize: pageSize, size: size, read: d.readDatabase(pageSize)}
 	if d.dirty.all || pageSize != d.sums.PageSize() {
 		c.pages = span(1, size, pageSize)
 		return c, nil

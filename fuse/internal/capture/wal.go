@@ -143,7 +143,7 @@ func (d *Database) rebuild(mxFrame uint32) error {
 // captureTxn captures the transaction after the last captured frame; false
 // where there is none.
 func (d *Database) captureTxn(c committed) (bool, error) {
-	t, err := d.scanTxn()
+	t, err := d.wal.scanTxn()
 	if errors.Is(err, io.EOF) && c.unnamed {
 		return false, nil
 	}
@@ -173,12 +173,11 @@ type walTxn struct {
 
 // scanTxn reads the frames after the last captured one up to the next commit
 // frame; io.EOF where the WAL has none that verifies.
-func (d *Database) scanTxn() (t walTxn, err error) {
-	t = walTxn{first: d.wal.frame + 1, last: d.wal.frame, index: make(map[uint32]uint32)}
-	r := dbfile.NewWALReader(d.wal.file, d.wal.hdr, d.wal.frame, d.wal.sum)
-	page := make([]byte, d.wal.hdr.PageSize)
+func (w *wal) scanTxn() (t walTxn, err error) {
+	t = walTxn{first: w.frame + 1, last: w.frame, index: make(map[uint32]uint32)}
+	r := dbfile.NewWALReader(w.file, w.hdr, w.frame, w.sum)
 	for {
-		f, err := r.Next(page)
+		f, err := r.Next(nil)
 		if err != nil {
 			return t, err
 		}
@@ -293,9 +292,17 @@ func (d *Database) writeWAL(w io.WriterAt, p []byte, off int64) (int, error) {
 // uncommitted tells whether the WAL holds a commit frame after the captured
 // ones: then its writer is about to publish it. The caller holds mu.
 func (d *Database) uncommitted() bool {
-	if d.wal.file == nil || d.wal.hdr.PageSize == 0 {
+	if d.wal.file == nil {
 		return false
 	}
-	_, err := d.scanTxn()
+	hdr, ok, err := d.wal.readHeader()
+	if err != nil || !ok {
+		return false
+	}
+	w := d.wal
+	if hdr != w.hdr {
+		w.restart(hdr)
+	}
+	_, err = w.scanTxn()
 	return err == nil
 }
