@@ -26,7 +26,9 @@ func (p *pair) do(o op) (a answer, err error) {
 	if err != nil {
 		return a, err
 	}
+	wasLoose := p.isLoose()
 	p.loosen(o, a)
+	p.mayBeLate = wasLoose || p.isLoose()
 	for _, f := range p.followed {
 		f.replaced = o.verb == "files"
 		if err := p.check(f); err != nil {
@@ -45,8 +47,8 @@ func (p *pair) check(f *followed) error {
 	if err != nil {
 		return fmt.Errorf("the twin: %w", err)
 	}
-	commits := now.commitsSince(f.last)
-	if commits == 0 && !now.equal(f.last) {
+	commits := 0 // one that changes no page is no transaction
+	if !now.equal(f.last) {
 		commits = 1
 	}
 	resized := now.size > 0 && now.pageSize != f.pageSize && f.pageSize != 0
@@ -56,8 +58,8 @@ func (p *pair) check(f *followed) error {
 	f.last = now
 	f.committed[now.sums.Total()] = true
 	var pos stream.Pos
-	if p.isLoose() || f.pending || f.replaced {
-		pos, err = f.awaitLoose(!p.isLoose() && (commits > 0 || f.replaced))
+	if p.mayBeLate || f.pending || f.replaced {
+		pos, err = f.awaitLoose(!p.mayBeLate && (commits > 0 || f.replaced))
 	} else {
 		f.primary.take()
 		pos, err = f.awaitPrimary(commits)
@@ -190,7 +192,7 @@ func (r *reader) see() (a answer, err error) {
 
 // read carries out an operation of a reader.
 func (p *pair) read(o op) error {
-	if p.followed[0].last.size == 0 || o.who == 0 {
+	if o.who == 0 || p.readers[0] == nil { // no database yet
 		return nil
 	}
 	r, err := p.reader(o.who)

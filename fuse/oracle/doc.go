@@ -9,7 +9,7 @@
 //
 // After each operation the twin's committed state is read from its files: the database, and over it the committed
 // frames of its WAL. The primary's stream must lead to that state, by exactly as many transactions as the twin had
-// commits; so must the stream of a replica, which hands on what it applied; and what a reader on the replica's mount
+// commits that changed a page; so must the stream of a replica, which hands on what it applied; and what a reader on the replica's mount
 // sees must be the same pages. Only bytes 18 and 19 of page 1 differ there: a replica is always in WAL mode.
 //
 // Nothing in a database's pages is random: SQLite's own random numbers are in the nonces of journals and the salts of

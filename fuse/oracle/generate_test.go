@@ -221,7 +221,7 @@ func (g *generator) unjournaledStatement(w *writer, n int) string {
 	case w.inTxn && n < 300:
 		return "COMMIT"
 	case n < 100 && !w.inTxn:
-		return "BEGIN"
+		return "BEGIN IMMEDIATE" // so that nobody commits between its statements
 	case n < 300 && !w.inTxn:
 		return "PRAGMA journal_mode=" + g.journalMode()
 	case n < 400 && !w.inTxn:
@@ -266,9 +266,18 @@ func (g *generator) journalMode() string {
 	return g.pick("DELETE", "TRUNCATE", "PERSIST")
 }
 
+// journalModeFor leaves out those with which SQLite can't undo the transaction that has begun.
+func (g *generator) journalModeFor(w *writer) string {
+	mode := g.journalMode()
+	if w.inTxn && (mode == "MEMORY" || mode == "OFF") {
+		return "DELETE"
+	}
+	return mode
+}
+
 func (g *generator) pragma(w *writer) string {
 	if n := g.IntN(1000); n < g.profile.switches*5 {
-		return "PRAGMA " + g.schema(w) + "journal_mode=" + g.journalMode()
+		return "PRAGMA " + g.schema(w) + "journal_mode=" + g.journalModeFor(w)
 	} else if g.exclusive && n < g.profile.switches*5+g.profile.exclusive*5 || w.exclusive && n < 200 {
 		return "PRAGMA locking_mode=" + g.pick("EXCLUSIVE", "NORMAL")
 	}

@@ -19,15 +19,6 @@ type state struct {
 	size     uint32 // pages
 	pages    map[uint32][]byte
 	sums     *stream.Sums
-
-	wal walPos
-}
-
-// walPos says how far a WAL is committed.
-type walPos struct {
-	salt    [2]uint32
-	frame   uint32
-	commits []uint32 // its commit frames up to frame
 }
 
 // errUnsettled says that the database file does not hold a committed state now: a hot journal goes with it.
@@ -127,7 +118,7 @@ func (s *state) overlay(wal []byte, mx, size uint32) error {
 	if err != nil {
 		return err
 	}
-	over := make(map[uint32][]byte)
+	over, last := make(map[uint32][]byte), uint32(0)
 	for r.Frame() < mx {
 		page := make([]byte, r.Header().PageSize)
 		f, err := r.Next(page)
@@ -140,10 +131,11 @@ func (s *state) overlay(wal []byte, mx, size uint32) error {
 		over[f.Pgno] = page
 		if f.Commit() {
 			s.commit(r, over, f.Size)
+			last = r.Frame()
 		}
 	}
-	if mx != ^uint32(0) && (s.size != size || s.wal.frame != mx) {
-		return fmt.Errorf("the wal-index has %d frames and %d pages, the WAL %d and %d", mx, size, s.wal.frame, s.size)
+	if mx != ^uint32(0) && (s.size != size || last != mx) {
+		return fmt.Errorf("the wal-index has %d frames and %d pages, the WAL %d and %d", mx, size, last, s.size)
 	}
 	return nil
 }
@@ -155,8 +147,6 @@ func (s *state) commit(r *dbfile.WALReader, over map[uint32][]byte, size uint32)
 		s.pages[pgno] = page
 	}
 	clear(over)
-	s.wal.salt, s.wal.frame = r.Header().Salt, r.Frame()
-	s.wal.commits = append(s.wal.commits, r.Frame())
 }
 
 // sum drops pages beyond the end, adds those that were never written, and sums all.
@@ -175,17 +165,7 @@ func (s *state) sum() {
 	}
 }
 
-// commitsSince counts the WAL's commits since an earlier state.
-func (s *state) commitsSince(old *state) (n int) {
-	for _, frame := range s.wal.commits {
-		if s.wal.salt != old.wal.salt || frame > old.wal.frame {
-			n++
-		}
-	}
-	return n
-}
-
-// equal compares two states but for the WAL.
+// equal compares two states.
 func (s *state) equal(t *state) bool { return s.diff(t) == "" }
 
 // diff says what the first difference is.
