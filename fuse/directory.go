@@ -231,6 +231,13 @@ func (d *directory) watch(f *fusefs.LoopbackFile, db *capture.Database, role dbf
 	return d.watcher.add(fmt.Sprintf("/proc/self/fd/%d", fd), db.Look)
 }
 
+// busyPause and busyTries bound the wait for what holds a mount only for a
+// moment: somebody's look at /proc, or the end of a process.
+const (
+	busyPause = 50 * time.Millisecond
+	busyTries = 20
+)
+
 // unmount takes the mount away. EBUSY becomes a [BusyError].
 func (d *directory) unmount(flags int) error {
 	if d.sb == nil {
@@ -240,11 +247,19 @@ func (d *directory) unmount(flags int) error {
 	if err != nil || !mounted || m.fsType != fsType {
 		return err
 	}
-	err = unix.Unmount(d.target, flags|unix.UMOUNT_NOFOLLOW)
-	if errors.Is(err, unix.EBUSY) {
-		return &BusyError{Path: d.path, Holders: holdersOf(onMount(m)), Reason: "close the files it has open there, or its working directory"}
+	var busy *BusyError
+	for range busyTries {
+		err := unix.Unmount(d.target, flags|unix.UMOUNT_NOFOLLOW)
+		if !errors.Is(err, unix.EBUSY) {
+			return err
+		}
+		busy = &BusyError{Path: d.path, Holders: holdersOf(onMount(m)), Reason: "close the files it has open there, or its working directory"}
+		if len(busy.Holders) > 0 {
+			break
+		}
+		time.Sleep(busyPause)
 	}
-	return err
+	return busy
 }
 
 // close ends the file system, the databases and everything else. The mount is
