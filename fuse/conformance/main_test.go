@@ -12,7 +12,10 @@ import (
 	"testing"
 )
 
-var long = flag.Bool("conformance.long", false, "run SQLite's own programs in full length")
+var (
+	own  = flag.Bool("conformance.programs", false, "run SQLite's own programs, built from its Debian source package")
+	long = flag.Bool("conformance.long", false, "run them in full length")
+)
 
 // noPassthrough is how all tests are run without FUSE passthrough.
 func noPassthrough() bool { return os.Getenv("WEIR_PASSTHROUGH") == "off" }
