@@ -20,9 +20,9 @@
 // the file system below, and the replica must have the primary's pages afterwards. The built programs are kept in the
 // user's cache directory.
 //
-//	go test ./fuse/conformance                      the matrix, and the programs' short runs
-//	go test ./fuse/conformance -conformance.long    the programs' whole runs, some 20 minutes
-//	WEIR_PASSTHROUGH=off go test ./fuse/conformance the same without FUSE passthrough
+//	go test ./fuse/conformance                                  the matrix
+//	go test ./fuse/conformance -conformance.programs            the programs too, short runs; with -conformance.long whole ones, some 20 minutes
+//	WEIR_PASSTHROUGH=off go test ./fuse/conformance             the same without FUSE passthrough
 //
 // # Processes
 //
