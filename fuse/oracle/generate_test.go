@@ -62,9 +62,16 @@ func newGenerator(seed uint64, opt options, pages func() uint32) *generator {
 		{0, "sql", fmt.Sprintf("PRAGMA page_size=%d", g.profile.pageSize)},
 		{0, "sql", fmt.Sprintf("PRAGMA auto_vacuum=%d", g.IntN(3))},
 		{0, "sql", "PRAGMA journal_mode=" + g.journalMode()},
-		{0, "sql", g.createTable(0)},
 	}
+	g.createAll(0, "")
 	return g
+}
+
+// createAll has a writer create tables in a schema.
+func (g *generator) createAll(who int, schema string) {
+	for n := range tables {
+		g.queue = append(g.queue, op{who, "sql", g.createTableIn(schema, n)})
+	}
 }
 
 // answered tells the generator what came of an operation.
@@ -121,11 +128,11 @@ func (g *generator) next() op {
 		return g.restartWeir()
 	case !w.open:
 		return g.openBy(who)
-	case n < 30 && g.files && !w.inTxn:
+	case n < 33 && g.files && !w.inTxn:
 		return g.fileOp(who)
-	case n < 36 && g.kill && !(w.unjournaled && w.inTxn):
+	case n < 40 && g.kill && !(w.unjournaled && w.inTxn):
 		return op{who, "kill", ""}
-	case n < 46:
+	case n < 50:
 		return op{who, "close", ""}
 	}
 	return op{who, "sql", g.statement(w)}
@@ -141,24 +148,25 @@ func (g *generator) writer() int {
 	return g.IntN(g.profile.writers)
 }
 
-// fileOp makes a copy, or writes it over the database by one way or another.
+// fileOp replaces the database, by a copy mostly.
 func (g *generator) fileOp(who int) op {
-	switch g.IntN(4) {
-	case 0:
+	if g.IntN(4) == 0 {
 		return op{who, "persist", ""}
-	case 1:
-		return op{who, "restore", ""}
-	case 2:
-		return op{who, "sql", "VACUUM INTO '{dir}/" + copyName + "'"}
 	}
-	for i := range g.profile.writers {
-		if i != who {
+	what := g.pick("restore", "restore", "remove", "mv", "cp")
+	if what == "restore" {
+		g.queue = append(g.queue, g.changeOp(who), g.changeOp(who), op{who, what, ""})
+	} else {
+		for i := range g.profile.writers {
 			g.queue = append(g.queue, op{i, "close", ""})
 		}
+		g.queue = append(g.queue, op{who, "files", what}, op{who, "open", ""})
+		g.createAll(who, "")
 	}
-	g.queue = append(g.queue, op{who, "files", g.pick("remove", "mv", "cp")})
-	return op{who, "close", ""}
+	return op{who, "sql", "VACUUM INTO '{dir}/" + copyName + "'"}
 }
+
+func (g *generator) changeOp(who int) op { return op{who, "sql", g.change(&writer{})} }
 
 // restartWeir makes weir end and begin again, on both sides or on the replica's.
 func (g *generator) restartWeir() op {
@@ -210,6 +218,7 @@ func (g *generator) statement(w *writer) string {
 		if w.attached {
 			return "DETACH aux"
 		}
+		g.createAll(g.index(w), "aux.")
 		return "ATTACH '{dir}/db2' AS aux"
 	}
 	return g.change(w)

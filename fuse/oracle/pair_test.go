@@ -145,7 +145,10 @@ func (p *pair) end() error {
 	}
 	errs = append(errs, p.endReaders(), p.log.take(), p.unmount((*fuse.Mounts).Unmount))
 	for _, f := range p.followed {
-		errs = append(errs, f.compareFiles(p.mounted.dir), f.compareFiles(p.replicaDir))
+		errs = append(errs, f.compareFiles(p.mounted.dir))
+		if f.last.size > 0 { // what was removed is an empty database on a replica, and that has a page
+			errs = append(errs, f.compareFiles(p.replicaDir))
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -10,8 +10,6 @@ const largePages = 1500
 
 func (g *generator) table(w *writer) string { return fmt.Sprintf("%st%d", g.schema(w), g.IntN(tables)) }
 
-func (g *generator) createTable(n int) string { return g.createTableIn("", n) }
-
 func (g *generator) createTableIn(schema string, n int) string {
 	if n%2 == 1 {
 		return fmt.Sprintf("CREATE TABLE IF NOT EXISTS %st%d(k INT PRIMARY KEY, id INT, v BLOB, s TEXT) WITHOUT ROWID", schema, n)
@@ -44,7 +42,11 @@ func (g *generator) change(w *writer) string {
 	case n < 97:
 		return "DELETE FROM " + g.table(w)
 	}
-	return "DROP TABLE IF EXISTS " + g.table(w)
+	schema, t := g.schema(w), g.IntN(tables)
+	if g.IntN(4) > 0 {
+		g.queue = append(g.queue, op{g.last, "sql", g.createTableIn(schema, t)})
+	}
+	return fmt.Sprintf("DROP TABLE IF EXISTS %st%d", schema, t)
 }
 
 // index4 creates or drops an index.
