@@ -153,6 +153,7 @@ func (d *Database) captureTxn(c committed) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("capture %s: frame %d of %d in %s: %w", d.path, d.wal.frame+1, c.mxFrame, d.name+"-wal", err)
 	}
+	d.settle() // pages written without a journal come before the WAL's first frame
 	if _, err := d.commit(d.walChange(t)); err != nil {
 		return false, err
 	}
