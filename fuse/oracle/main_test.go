@@ -17,7 +17,7 @@ import (
 
 var (
 	flagSeed        = flag.Uint64("oracle.seed", 0, "run this seed alone")
-	flagSeeds       = flag.Int("oracle.seeds", 6, "number of seeds")
+	flagSeeds       = flag.Int("oracle.seeds", 5, "number of seeds")
 	flagFirst       = flag.Uint64("oracle.first", 1, "the first seed")
 	flagDuration    = flag.Duration("oracle.duration", 0, "run seeds from a random first one for so long instead")
 	flagOps         = flag.Int("oracle.ops", 150, "operations of a seed")
