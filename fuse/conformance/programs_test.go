@@ -32,7 +32,11 @@ func (o outcome) lines(pattern string) []string {
 func runIn(t *testing.T, dir string, args ...string) outcome {
 	t.Helper()
 	// The child changes its directory by itself: until exec it is this process, and the directory may be our mount.
-	out, err := command(append([]string{"env", "-C", dir}, args...)...).CombinedOutput()
+	limit := "120" // seconds
+	if *long {
+		limit = "1200"
+	}
+	out, err := command(append([]string{"timeout", "--signal=KILL", limit, "env", "-C", dir}, args...)...).CombinedOutput()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		t.Fatalf("%q: %v", args, err)
