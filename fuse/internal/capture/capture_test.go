@@ -181,7 +181,7 @@ func TestLateWALIndex(t *testing.T) {
 	r.writeIndex(none)
 	r.writeWAL(frames)
 	r.d.Look()
-	time.Sleep(5 * lookFor)
+	time.Sleep(lookFor + 100*time.Millisecond)
 	if got := r.d.log.Published().TXID; got != 1 {
 		t.Errorf("published up to %s before the wal-index counts the frames, want 1", got)
 	}

@@ -30,9 +30,10 @@ const (
 	// lookMin and lookMax bound the sleep between two looks; it doubles.
 	lookMin = 50 * time.Microsecond
 	lookMax = 100 * time.Millisecond
-	// lookFor is how long it goes on where nothing in the files shows that a
-	// commit is under way.
-	lookFor = 10 * time.Millisecond
+	// lookFor is how long it goes on; what is later than that is found by the
+	// look that there is every lookIdle.
+	lookFor  = 2 * time.Second
+	lookIdle = time.Second
 )
 
 func startLooker(d *Database) *looker {
@@ -57,8 +58,12 @@ func signal(c chan struct{}) {
 }
 
 func (l *looker) run() {
+	idle := time.NewTicker(lookIdle)
+	defer idle.Stop()
 	for {
 		select {
+		case <-idle.C:
+			l.d.lookNow()
 		case <-l.wal:
 			l.lookUntilFound()
 		case <-l.dirty:
@@ -70,20 +75,21 @@ func (l *looker) run() {
 }
 
 func (l *looker) lookUntilFound() {
-	sleep := lookMin
-	for start := time.Now(); !l.d.lookNow(); {
+	sleep, start := lookMin, time.Now()
+	for !l.d.lookNow() {
 		since := time.Since(start)
 		if since < spinFor {
 			runtime.Gosched()
 			continue
 		}
-		if since > lookFor && !l.d.commitUnderWay() {
+		if since > lookFor {
 			return
 		}
 		select {
 		case <-time.After(sleep):
 			sleep = min(2*sleep, lookMax)
 		case <-l.wal:
+			sleep, start = lookMin, time.Now()
 		case <-l.quit:
 			return
 		}
@@ -123,12 +129,4 @@ func (d *Database) lookNow() bool {
 		d.note(err)
 	}
 	return progress
-}
-
-// commitUnderWay tells whether the files show a commit that is not yet
-// published, so that it is worth looking on.
-func (d *Database) commitUnderWay() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.uncommitted()
 }

@@ -289,21 +289,3 @@ func (d *Database) writeWAL(w io.WriterAt, p []byte, off int64) (int, error) {
 	d.wal.forget()
 	return n, err
 }
-
-// uncommitted tells whether the WAL holds a commit frame after the captured
-// ones: then its writer is about to publish it. The caller holds mu.
-func (d *Database) uncommitted() bool {
-	if d.wal.file == nil {
-		return false
-	}
-	hdr, ok, err := d.wal.readHeader()
-	if err != nil || !ok {
-		return false
-	}
-	w := d.wal
-	if hdr != w.hdr {
-		w.restart(hdr)
-	}
-	_, err = w.scanTxn()
-	return err == nil
-}
