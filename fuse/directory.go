@@ -79,10 +79,22 @@ func (d *directory) open() (err error) {
 	if d.lock, err = d.root.OpenFile(filepath.Join(capture.StateDir, "lock"), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
 		return err
 	}
-	if err := unix.Flock(int(d.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := lockFile(d.lock); err != nil {
 		return fmt.Errorf("%s is in use by another weir: %w", d.path, err)
 	}
 	d.watcher, err = newWatcher()
+	return err
+}
+
+// lockFile locks f, or says that another process has it. A process that is just
+// being started has its parent's locks until exec.
+func lockFile(f *os.File) (err error) {
+	for range busyTries {
+		if err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); !errors.Is(err, unix.EWOULDBLOCK) {
+			return err
+		}
+		time.Sleep(busyPause)
+	}
 	return err
 }
 

@@ -117,6 +117,7 @@ func (p *pair) restart(n *node, meanwhile func()) {
 		p.forgive("disconnected")
 	} else {
 		p.mountReplica()
+		p.restarted = true
 	}
 	p.follow()
 }

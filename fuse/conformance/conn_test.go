@@ -15,7 +15,7 @@ import (
 )
 
 // patience is how long a test waits for what takes milliseconds.
-const patience = 30 * time.Second
+const patience = 90 * time.Second
 
 // conn is a connection in a process of its own.
 type conn struct {

@@ -23,6 +23,7 @@ import (
 
 // pair is a primary and a replica of it, mounted by this process.
 type pair struct {
+	restarted bool // the replica was, and no reader has been checked since
 	*testing.T
 	names            []string // the databases, below the directories
 	primary, replica node
@@ -326,7 +327,14 @@ func (p *pair) checkReader(db *database) error {
 	if db.reader == nil {
 		db.reader = connect(p.T, p.replica.path(db.name))
 	}
-	return diff(db.reader.read(), db.last)
+	err := diff(db.reader.read(), db.last)
+	// After a restart a replica shows what its file has until it is compared with the upstream's.
+	for end := time.Now().Add(5 * time.Second); err != nil && p.restarted && time.Now().Before(end); {
+		time.Sleep(10 * time.Millisecond)
+		err = diff(db.reader.read(), db.last)
+	}
+	p.restarted = false
+	return err
 }
 
 // deltas returns how often the streams of db were broken off.
