@@ -1,14 +1,6 @@
 package conformance
 
-import (
-	"context"
-	"testing"
-
-	"weir/fuse"
-)
-
-// cleanly is how weir ends without clients.
-func cleanly(m *fuse.Mounts, ctx context.Context) error { return m.Unmount(ctx) }
+import "testing"
 
 // The app writes while weir does not run on the primary: one catch-up transaction.
 func TestPrimaryAway(t *testing.T) {
@@ -22,20 +14,20 @@ func TestPrimaryAway(t *testing.T) {
 			c.close()
 			p.check()
 			for range 2 {
-				before := p.dbs["db"].primary.pos.TXID
-				p.restart(&p.primary, func() {
-					shell(t, p.primary.path("db"), insert+";"+updateAll+";"+remove+";")
+				_, before := p.first().Primary.Pos()
+				p.restart(&p.Primary, func() {
+					shell(t, p.Primary.Path("db"), insert+";"+updateAll+";"+remove+";")
 				})
 				p.check()
-				if got := p.dbs["db"].primary.pos.TXID - before; got != 1 {
-					t.Errorf("what was done while weir was away is %d transactions, want 1", got)
+				if _, got := p.first().Primary.Pos(); got.TXID != before.TXID+1 {
+					t.Errorf("at %s after weir was away, want one transaction after %s", got, before)
 				}
 				c = p.open()
 				p.commit(c, workload...)
 				c.close()
 				p.check()
 			}
-			if n := p.deltas(); n > 0 {
+			if n := p.first().breaks(); n > 0 {
 				t.Errorf("the streams were broken off %d times, want that they go on", n)
 			}
 		})
@@ -53,10 +45,10 @@ func TestPrimaryAwayUnchanged(t *testing.T) {
 			p.run(c, seed, insert)
 			c.close()
 			p.check()
-			before := p.dbs["db"].primary.pos
-			p.restart(&p.primary, func() {})
+			_, before := p.first().Primary.Pos()
+			p.restart(&p.Primary, func() {})
 			p.check()
-			if got := p.dbs["db"].primary.pos; got != before {
+			if _, got := p.first().Primary.Pos(); got != before {
 				t.Errorf("at %s after a restart, want %s as before", got, before)
 			}
 		})
@@ -83,9 +75,9 @@ func TestReplicaAway(t *testing.T) {
 				p := newPair(t)
 				c := p.open()
 				p.run(c, seed, insert)
-				p.restart(&p.replica, func() {
+				p.restart(&p.Replica, func() {
 					if write.sql != "" {
-						shell(t, p.replica.path("db"), write.sql)
+						shell(t, p.Replica.Path("db"), write.sql)
 					}
 					if meanwhile {
 						c.sql(insert)
@@ -95,29 +87,9 @@ func TestReplicaAway(t *testing.T) {
 				p.checkBy(c)
 				p.run(c, workload...)
 				c.close()
-				p.warned.take() // it may say what it found
+				p.Warnings.Take() // it may say what it found
 				p.check()
 			})
 		}
 	}
-}
-
-// restart ends weir on one node, runs meanwhile, and starts it again. Recorders begin anew.
-func (p *pair) restart(n *node, meanwhile func()) {
-	p.Helper()
-	p.unfollow()
-	p.closeReaders()
-	if err := n.unmount(cleanly); err != nil {
-		p.Fatal(err)
-	}
-	meanwhile()
-	if n == &p.primary {
-		p.mountPrimary()
-		p.awaitReplica()
-		p.forgive("disconnected")
-	} else {
-		p.mountReplica()
-		p.restarted = true
-	}
-	p.follow()
 }

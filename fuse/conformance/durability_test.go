@@ -167,11 +167,11 @@ func TestPersistWAL(t *testing.T) {
 			p.run(c, seed)
 			c.close()
 			for range 3 {
-				shell(t, p.primary.path("db"), fmt.Sprintf(".filectrl persist_wal 1\nPRAGMA journal_size_limit = %d;\n%s;\n%s;\n", limit, insert, update))
-				if files := run(t, "ls", p.primary.dir); files != "db\ndb-shm\ndb-wal" {
+				shell(t, p.Primary.Path("db"), fmt.Sprintf(".filectrl persist_wal 1\nPRAGMA journal_size_limit = %d;\n%s;\n%s;\n", limit, insert, update))
+				if files := run(t, "ls", p.Primary.Dir); files != "db\ndb-shm\ndb-wal" {
 					t.Fatalf("got files %q, want the WAL and wal-index to persist", files)
 				}
-				shell(t, p.primary.path("db"), ".filectrl persist_wal 1\n"+remove+";\n"+insert+";\n")
+				shell(t, p.Primary.Path("db"), ".filectrl persist_wal 1\n"+remove+";\n"+insert+";\n")
 				p.check()
 			}
 			c = p.open()

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"path/filepath"
 	"testing"
+
+	"weir/fuse/fusetest"
 )
 
 // One transaction over two databases: a super-journal names both journals, and its end commits both.
@@ -12,13 +14,13 @@ func TestAttach(t *testing.T) {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
 			p := newPair(t, "db", "other.db")
-			other := connect(t, p.primary.path("other.db"))
+			other := connect(t, p.Primary.Path("other.db"))
 			other.sql("PRAGMA journal_mode = " + mode)
 			p.run(other, seed)
 			c := p.open()
 			c.sql("PRAGMA journal_mode = " + mode)
 			p.run(c, seed)
-			c.sql("ATTACH '" + p.primary.path("other.db") + "' AS other")
+			c.sql("ATTACH '" + p.Primary.Path("other.db") + "' AS other")
 			both := "INSERT INTO main.t (b) VALUES (randomblob(2000)); UPDATE other.t SET b = randomblob(700) WHERE id < 30"
 			for range 4 {
 				for _, end := range []string{"COMMIT", "ROLLBACK"} {
@@ -44,11 +46,11 @@ func TestAttach(t *testing.T) {
 func TestAttachKilled(t *testing.T) {
 	t.Parallel()
 	p := newPair(t, "db", "other.db")
-	other := connect(t, p.primary.path("other.db"))
+	other := connect(t, p.Primary.Path("other.db"))
 	p.run(other, seed)
 	c := p.open()
 	p.run(c, seed)
-	c.sql(spill + "; ATTACH '" + p.primary.path("other.db") + "' AS other; PRAGMA other.cache_size = 5")
+	c.sql(spill + "; ATTACH '" + p.Primary.Path("other.db") + "' AS other; PRAGMA other.cache_size = 5")
 	c.sql("BEGIN; UPDATE main.t SET b = randomblob(1500); UPDATE other.t SET b = randomblob(1500)")
 	c.kill()
 	c = p.open()
@@ -65,9 +67,9 @@ func TestAttachKilled(t *testing.T) {
 func TestTempFiles(t *testing.T) {
 	t.Parallel()
 	p := newPair(t)
-	run(t, "mkdir", p.primary.path("tmp"))
+	run(t, "mkdir", p.Primary.Path("tmp"))
 	c := p.open()
-	c.sql("PRAGMA temp_store_directory = '" + p.primary.dir + "'; PRAGMA temp_store = FILE; " + spill)
+	c.sql("PRAGMA temp_store_directory = '" + p.Primary.Dir + "'; PRAGMA temp_store = FILE; " + spill)
 	p.run(c, seed, "CREATE TEMP TABLE x AS SELECT * FROM t", "INSERT INTO x SELECT id + 1000, v, randomblob(3000) FROM t",
 		"SELECT count(*) FROM (SELECT b FROM x ORDER BY b)", "INSERT INTO t (v, b) SELECT v, b FROM x", "DROP TABLE x", insert)
 	c.close()
@@ -82,7 +84,7 @@ func TestManyDatabases(t *testing.T) {
 	}
 	p := newPair(t, names...)
 	for i, name := range names {
-		c := connect(t, p.primary.path(name))
+		c := connect(t, p.Primary.Path(name))
 		c.sql("PRAGMA journal_mode = " + journaled[i%len(journaled)])
 		p.run(c, seed)
 		p.commit(c, workload...)
@@ -97,12 +99,12 @@ func TestOtherDatabases(t *testing.T) {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
 			p := newPair(t)
-			run(t, "mkdir", p.primary.path("sub"))
+			run(t, "mkdir", p.Primary.Path("sub"))
 			ours := p.open()
 			p.run(ours, seed)
 			before := p.txid(ours)
 			for _, name := range []string{"sub/db", "plain"} {
-				c := connect(t, p.primary.path(name))
+				c := connect(t, p.Primary.Path(name))
 				c.sql("PRAGMA journal_mode = " + mode + ";" + spill)
 				c.sql(seed)
 				for _, s := range workload {
@@ -110,13 +112,13 @@ func TestOtherDatabases(t *testing.T) {
 				}
 				c.want("PRAGMA integrity_check", "ok")
 				c.close()
-				run(t, "rm", p.primary.path(name))
+				run(t, "rm", p.Primary.Path(name))
 			}
 			p.checkBy(ours)
 			if got := p.txid(ours) - before; got != 0 {
 				t.Errorf("other databases are %d transactions of ours", got)
 			}
-			if files := run(t, "ls", p.replica.dir); files != "db\ndb-shm\ndb-wal" {
+			if files := run(t, "ls", p.Replica.Dir); files != "db\ndb-shm\ndb-wal" {
 				t.Errorf("got files %q on the replica, want its database alone", files)
 			}
 			ours.close()
@@ -158,31 +160,31 @@ func eachReplacement(t *testing.T, how func(p *pair, other string)) {
 
 func TestReplacedByMove(t *testing.T) {
 	eachReplacement(t, func(p *pair, other string) {
-		run(p.T, "cp", other, p.primary.path("new"))
-		run(p.T, "mv", p.primary.path("new"), p.primary.path("db"))
+		run(p.T, "cp", other, p.Primary.Path("new"))
+		run(p.T, "mv", p.Primary.Path("new"), p.Primary.Path("db"))
 	})
 }
 
 func TestReplacedByMoveFromElsewhere(t *testing.T) {
-	eachReplacement(t, func(p *pair, other string) { run(p.T, "mv", other, p.primary.path("db")) })
+	eachReplacement(t, func(p *pair, other string) { run(p.T, "mv", other, p.Primary.Path("db")) })
 }
 
 func TestCopyOver(t *testing.T) {
-	eachReplacement(t, func(p *pair, other string) { run(p.T, "cp", other, p.primary.path("db")) })
+	eachReplacement(t, func(p *pair, other string) { run(p.T, "cp", other, p.Primary.Path("db")) })
 }
 
 func TestDeletedAndCreatedAnew(t *testing.T) {
 	eachReplacement(t, func(p *pair, other string) {
-		run(p.T, "rm", p.primary.path("db"))
-		run(p.T, "cp", other, p.primary.path("db"))
+		run(p.T, "rm", p.Primary.Path("db"))
+		run(p.T, "cp", other, p.Primary.Path("db"))
 	})
 }
 
 func TestRenamed(t *testing.T) {
 	eachReplacement(t, func(p *pair, other string) {
-		run(p.T, "mv", p.primary.path("db"), p.primary.path("old"))
-		run(p.T, "cp", other, p.primary.path("db"))
-		run(p.T, "rm", p.primary.path("old"))
+		run(p.T, "mv", p.Primary.Path("db"), p.Primary.Path("old"))
+		run(p.T, "cp", other, p.Primary.Path("db"))
+		run(p.T, "rm", p.Primary.Path("old"))
 	})
 }
 
@@ -190,7 +192,7 @@ func TestRenamed(t *testing.T) {
 func TestRestore(t *testing.T) {
 	eachReplacement(t, func(p *pair, other string) {
 		const size = "PRAGMA page_size;"
-		db := p.primary.path("db")
+		db := p.Primary.Path("db")
 		if shell(p.T, db, size) != shell(p.T, other, size) {
 			shell(p.T, db, "PRAGMA journal_mode = DELETE;")
 		}
@@ -206,11 +208,11 @@ func TestBackup(t *testing.T) {
 	c.sql("PRAGMA journal_mode = WAL")
 	p.run(c, seed)
 	before := p.txid(c)
-	for _, n := range []*node{&p.primary, &p.replica} {
+	for _, n := range []*fusetest.Node{&p.Primary, &p.Replica} {
 		to := filepath.Join(t.TempDir(), "backup")
-		shell(t, n.path("db"), ".backup "+to+"\n")
+		shell(t, n.Path("db"), ".backup "+to+"\n")
 		if got, want := shell(t, to, "SELECT count(*), sum(v) FROM t;"), c.sql("SELECT count(*), sum(v) FROM t"); got != want {
-			t.Errorf("a backup of %s has %s, want %s", n.dir, got, want)
+			t.Errorf("a backup of %s has %s, want %s", n.Dir, got, want)
 		}
 	}
 	p.checkBy(c)
@@ -232,7 +234,7 @@ func TestDeleted(t *testing.T) {
 				c.sql("PRAGMA journal_mode = " + mode)
 				p.run(c, seed, insert)
 				c.close()
-				run(t, "rm", p.primary.path("db"))
+				run(t, "rm", p.Primary.Path("db"))
 			}
 			c := p.open()
 			p.run(c, seed, insert)

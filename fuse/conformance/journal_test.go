@@ -48,7 +48,7 @@ func TestJournalModes(t *testing.T) {
 			c.sql("PRAGMA journal_mode = " + mode)
 			p.run(c, seed)
 			p.run(c, workload...)
-			p.expect("journal_mode", p.primary.path("db"))
+			p.expect("journal_mode", p.Primary.Path("db"))
 			p.run(c, workload...)
 			c.close()
 			p.check()
@@ -71,7 +71,7 @@ func TestJournalModeSwitches(t *testing.T) {
 				}
 			}
 			c.close()
-			p.warned.take()
+			p.Warnings.Take()
 			p.check()
 		})
 	}

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"weir/fuse/fusetest"
 )
 
 // outcome is how a program ended.
@@ -36,7 +38,7 @@ func runIn(t *testing.T, dir string, args ...string) outcome {
 	if *long {
 		limit = "1200"
 	}
-	out, err := command(append([]string{"timeout", "--signal=KILL", limit, "env", "-C", dir}, args...)...).CombinedOutput()
+	out, err := fusetest.Command(append([]string{"timeout", "--signal=KILL", limit, "env", "-C", dir}, args...)...).CombinedOutput()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		t.Fatalf("%q: %v", args, err)
@@ -51,7 +53,7 @@ func runIn(t *testing.T, dir string, args ...string) outcome {
 // compare runs a program on the mount and on the file system below. What matters of its output matches a pattern.
 func (p *pair) compare(pattern string, args ...string) {
 	p.Helper()
-	mounted := runIn(p.T, p.primary.dir, args...)
+	mounted := runIn(p.T, p.Primary.Dir, args...)
 	plain := runIn(p.T, p.T.TempDir(), args...)
 	p.requireEqual(mounted, plain, pattern)
 }
@@ -77,7 +79,7 @@ func TestMptester(t *testing.T) {
 				t.Parallel()
 				p := newPair(t)
 				p.compare("^Summary:", s.path("mptester"), "db", s.path(script), "--journalmode", mode)
-				p.warned.take() // of config01's unjournaled tasks
+				p.Warnings.Take() // of config01's unjournaled tasks
 				p.check()
 			})
 		}
@@ -120,7 +122,7 @@ func TestKvtest(t *testing.T) {
 				{"stat", "db", "--vacuum"},
 			} {
 				args = append([]string{s.path("kvtest")}, args...)
-				p.requireEqual(runIn(t, p.primary.dir, args...), runIn(t, plain, args...), "^(SQLite|--|Database|Number|Average|Minimum|Maximum|Page|Freelist|[Ii]ntegrity)")
+				p.requireEqual(runIn(t, p.Primary.Dir, args...), runIn(t, plain, args...), "^(SQLite|--|Database|Number|Average|Minimum|Maximum|Page|Freelist|[Ii]ntegrity)")
 				p.check()
 			}
 		})

@@ -3,6 +3,8 @@ package conformance
 import (
 	"fmt"
 	"testing"
+
+	"weir/fuse/fusetest"
 )
 
 const mmap = "PRAGMA mmap_size = 268435456"
@@ -23,10 +25,10 @@ func TestMmap(t *testing.T) {
 			for range 4 {
 				p.commit(c, workload...)
 				p.run(second, insert)
-				if err := diff(reader.read(), p.dbs["db"].last); err != nil {
+				if err := fusetest.Diff(reader.read(), p.first().last); err != nil {
 					t.Fatalf("a reader that maps the database: %v", err)
 				}
-				if err := diff(second.read(), p.dbs["db"].last); err != nil {
+				if err := fusetest.Diff(second.read(), p.first().last); err != nil {
 					t.Fatalf("on the primary, a connection that maps the database: %v", err)
 				}
 				reader.want("PRAGMA integrity_check", "ok")
@@ -51,12 +53,12 @@ func TestReadOnlyReaders(t *testing.T) {
 	ro := p.openReplica("mode=ro")
 	for range 3 {
 		p.commit(c, workload...)
-		if err := diff(ro.read(), p.dbs["db"].last); err != nil {
+		if err := fusetest.Diff(ro.read(), p.first().last); err != nil {
 			t.Fatalf("mode=ro: %v", err)
 		}
 		ro.fail(insert, "readonly")
 		fresh := p.openReplica("mode=ro")
-		if err := diff(fresh.read(), p.dbs["db"].last); err != nil {
+		if err := fusetest.Diff(fresh.read(), p.first().last); err != nil {
 			t.Fatalf("mode=ro, opened anew: %v", err)
 		}
 		fresh.close()
@@ -64,13 +66,10 @@ func TestReadOnlyReaders(t *testing.T) {
 	ro.close()
 	c.close()
 	p.closeReaders()
-	p.unfollow()
-	if err := p.replica.unmount(cleanly); err != nil {
-		t.Fatal(err)
-	}
-	p.mountReplica()
+	p.must(p.Replica.Unmount())
+	p.must(p.MountReplica())
 	immutable := p.openReplica("immutable=1")
-	if err := diff(immutable.read(), p.dbs["db"].last); err != nil {
+	if err := fusetest.Diff(immutable.read(), p.first().last); err != nil {
 		t.Errorf("immutable=1: %v", err)
 	}
 	immutable.want("PRAGMA integrity_check", "ok")
@@ -105,14 +104,14 @@ func TestReadersStayOpen(t *testing.T) {
 					p.expect("page size")
 				} else {
 					p.checkBy(c)
-					if err := diff(held.read(), before); err != nil {
+					if err := fusetest.Diff(held.read(), before); err != nil {
 						t.Fatalf("after %q, in the same transaction: %v", change, err)
 					}
 					held.want("PRAGMA integrity_check", "ok")
 					held.sql("COMMIT")
 				}
 				for _, r := range []*conn{idle, held} {
-					if err := diff(r.read(), p.dbs["db"].last); err != nil {
+					if err := fusetest.Diff(r.read(), p.first().last); err != nil {
 						t.Fatalf("after %q: %v", change, err)
 					}
 					r.want("PRAGMA integrity_check", "ok")
@@ -149,7 +148,7 @@ func TestMoreReadersThanReadMarks(t *testing.T) {
 		r.want("SELECT count(*), sum(id), sum(v) FROM t", r.rows)
 		r.want("PRAGMA integrity_check", "ok")
 		r.sql("COMMIT")
-		if err := diff(r.read(), p.dbs["db"].last); err != nil {
+		if err := fusetest.Diff(r.read(), p.first().last); err != nil {
 			t.Fatal(err)
 		}
 		p.commit(c, insert)

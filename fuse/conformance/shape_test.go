@@ -40,7 +40,7 @@ func TestPageSizeChange(t *testing.T) {
 				c.sql(fmt.Sprintf("PRAGMA page_size = %d; PRAGMA journal_mode = %s", size, rollback(mode)))
 				p.run(c, "VACUUM")
 				p.expect("page size") // it comes as a snapshot
-				p.forgive("follower turned away")
+				p.Warnings.Forgive("follower turned away")
 				c.want("PRAGMA page_size", fmt.Sprint(size))
 				p.run(c, "PRAGMA journal_mode = "+mode)
 				p.commit(c, workload...)
@@ -131,13 +131,13 @@ func TestVacuumInto(t *testing.T) {
 	c.sql("PRAGMA journal_mode = WAL")
 	p.run(c, seed, "DELETE FROM t WHERE id % 3 > 0")
 	before := p.txid(c)
-	p.run(c, "VACUUM INTO '"+p.primary.path("plain.db")+"'")
-	c.sql("VACUUM INTO '" + p.primary.path("copy.db") + "'")
+	p.run(c, "VACUUM INTO '"+p.Primary.Path("plain.db")+"'")
+	c.sql("VACUUM INTO '" + p.Primary.Path("copy.db") + "'")
 	if got := p.txid(c) - before; got != 0 {
 		t.Errorf("VACUUM INTO is %d transactions of its source, want 0", got)
 	}
 	p.check()
-	copied := connect(t, p.primary.path("copy.db"))
+	copied := connect(t, p.Primary.Path("copy.db"))
 	p.commit(copied, insert, update)
 	copied.close()
 	c.close()

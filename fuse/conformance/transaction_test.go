@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+
+	"weir/fuse/fusetest"
 )
 
 // A cache of 5 pages spills a transaction's pages before its end.
@@ -84,16 +86,16 @@ func TestKilled(t *testing.T) {
 		mode := c.sql("PRAGMA journal_mode")
 		for range 3 {
 			p.run(c, "BEGIN", updateAll, "INSERT INTO t (b) VALUES (randomblob(100000))")
-			before, last := p.txid(c), p.dbs["db"].last
+			before, last := p.txid(c), p.first().last
 			c.kill()
-			if err := p.dbs["db"].checkStreams(); err != nil {
+			if err := p.first().checkStreams(); err != nil {
 				p.Fatalf("after the kill: %v", err)
 			}
 			c = p.open()
 			c.sql("PRAGMA journal_mode = " + mode)
 			c.sql(spill)
 			p.checkBy(c)
-			if err := diff(p.dbs["db"].last, last); err != nil {
+			if err := fusetest.Diff(p.first().last, last); err != nil {
 				p.Fatalf("what was not committed is there: %v", err)
 			}
 			if got := p.txid(c) - before; got != 0 {

@@ -1,17 +1,16 @@
 package oracle
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"path/filepath"
-	"time"
 
+	"weir/fuse/fusetest"
 	"weir/stream"
 )
 
 // do carries out one operation and checks everything after it.
-func (p *pair) do(o op) (a answer, err error) {
+func (p *pair) do(o op) (a fusetest.Answer, err error) {
 	if o.verb == "hold" || o.verb == "release" {
 		return a, p.read(o)
 	}
@@ -32,15 +31,15 @@ func (p *pair) do(o op) (a answer, err error) {
 	for _, f := range p.followed {
 		f.replaced = o.verb == "files"
 		if err := p.check(f); err != nil {
-			return a, fmt.Errorf("%s: %w", f.name, err)
+			return a, fmt.Errorf("%s: %w", f.Name, err)
 		}
 	}
-	return a, p.log.take()
+	return a, p.warned()
 }
 
 // check compares one database everywhere with the twin's.
 func (p *pair) check(f *followed) error {
-	now, err := readState(filepath.Join(p.plain.dir, f.name), p.plain.indexed(f.name))
+	now, err := readState(filepath.Join(p.plain.dir, f.Name), p.plain.indexed(f.Name))
 	if errors.Is(err, errUnsettled) || p.unsettled() {
 		now, err = f.last, nil
 	}
@@ -48,7 +47,7 @@ func (p *pair) check(f *followed) error {
 		return fmt.Errorf("the twin: %w", err)
 	}
 	commits := 0 // one that changes no page is no transaction
-	if !now.equal(f.last) {
+	if fusetest.Diff(now.sums, f.last.sums) != nil {
 		commits = 1
 	}
 	resized := now.size > 0 && now.pageSize != f.pageSize && f.pageSize != 0
@@ -61,7 +60,6 @@ func (p *pair) check(f *followed) error {
 	if p.mayBeLate || f.pending || f.replaced {
 		pos, err = f.awaitLoose(!p.mayBeLate && (commits > 0 || f.replaced))
 	} else {
-		f.primary.take()
 		pos, err = f.awaitPrimary(commits)
 	}
 	if err != nil {
@@ -76,8 +74,11 @@ func (p *pair) check(f *followed) error {
 	if err := f.awaitReplica(pos); err != nil {
 		return fmt.Errorf("the replica's stream: %w", err)
 	}
+	if err := f.checkBreaks(); err != nil {
+		return err
+	}
 	if resized {
-		p.log.drop()
+		p.Warnings.Take()
 	}
 	if f.pending {
 		return nil
@@ -86,173 +87,77 @@ func (p *pair) check(f *followed) error {
 }
 
 // awaitPrimary waits for the primary to have captured what the twin committed.
-func (f *followed) awaitPrimary(commits int) (stream.Pos, error) {
+func (f *followed) awaitPrimary(commits int) (pos stream.Pos, err error) {
 	want := f.txid + stream.TXID(commits)
-	pos, err := f.primary.await(*flagLate, func(pos stream.Pos, _ *state) bool { return pos.TXID >= want })
-	if errors.Is(err, errLate) {
-		err = f.primary.explain(f.last)
-	}
+	err = f.Primary.Await(*flagLate, func() error {
+		if _, pos = f.Primary.Pos(); pos.TXID < want {
+			return f.explain()
+		}
+		return nil
+	})
 	if err == nil && pos.TXID != want {
-		err = f.primary.explain(f.last)
-		err = errors.Join(fmt.Errorf("transactions up to %s, want up to %s (%d commits)", pos.TXID, want, commits), err)
+		err = fmt.Errorf("transactions up to %s, want up to %s (%d commits): %w", pos.TXID, want, commits, f.explain())
 	}
 	if err != nil {
 		return pos, err
 	}
-	f.txid = want
-	return pos, f.primary.compare(f.last)
+	f.txid, f.compared = want, want
+	return pos, f.compare()
 }
 
-// explain says how a recorder stands to the state that was awaited.
-func (r *recorder) explain(want *state) (err error) {
-	r.with(func(pos stream.Pos, st *state) {
-		err = fmt.Errorf("at %s, compared with the plain file: %s", pos, st.diff(want))
-		if st.equal(want) {
-			err = fmt.Errorf("at %s, with the right pages", pos)
-		}
-	})
-	return err
-}
-
-func (r *recorder) compare(want *state) (err error) {
-	r.with(func(pos stream.Pos, st *state) {
-		if diff := st.diff(want); diff != "" {
-			err = fmt.Errorf("at %s, compared with the plain file: %s", pos, diff)
-		}
-	})
-	return err
-}
-
-func (f *followed) awaitReplica(pos stream.Pos) error {
-	got, err := f.replica.await(*flagLate, func(got stream.Pos, _ *state) bool { return got.TXID >= pos.TXID })
-	if err == nil && got != pos {
-		err = fmt.Errorf("at %s, the primary's is at %s", got, pos)
-	}
-	if errors.Is(err, errLate) {
-		err = fmt.Errorf("at %s after %v, the primary's is at %s", got, *flagLate, pos)
-	}
-	return err
-}
-
-// reader is a connection to the replica of a database that stays open. The first follows, others hold transactions.
-type reader struct {
-	proc *process
-	held *answer // what it saw when its transaction began
-}
-
-// reader returns the reader with the given number, opening it at first.
-func (p *pair) reader(i int) (*reader, error) {
-	if p.readers[i] != nil {
-		return p.readers[i], nil
-	}
-	proc, err := startProcess()
-	if err != nil {
-		return nil, err
-	}
-	p.readers[i] = &reader{proc: proc}
-	a, err := proc.ask("open", uri(filepath.Join(p.replicaDir, databases[0]), ""))
-	if err == nil && a.Err != "" {
-		err = fmt.Errorf("open the replica: %s", a.Err)
-	}
-	return p.readers[i], err
-}
-
-// checkReaders has the first reader see the state.
-func (p *pair) checkReaders(f *followed) error {
-	if f.name != databases[0] || f.last.size == 0 {
+// compare compares the primary's stream with the twin's last state.
+func (f *followed) compare() error {
+	pos, got := f.Primary.State()
+	err := fusetest.Diff(got, f.last.sums)
+	if err == nil {
 		return nil
 	}
-	r, err := p.reader(0)
+	var where string
+	if e, ok := errors.AsType[*fusetest.PageError](err); ok {
+		where = fmt.Sprintf(", from byte %d on", firstDiff(f.Primary.Page(e.Pgno), f.last.pages[e.Pgno]))
+	}
+	return fmt.Errorf("at %s, compared with the plain file: %w%s", pos, err, where)
+}
+
+// explain says how the primary's stream stands to the twin's state, which it should have by another TXID.
+func (f *followed) explain() error {
+	if err := f.compare(); err != nil {
+		return err
+	}
+	_, pos := f.Primary.Pos()
+	return fmt.Errorf("at %s, with the right pages", pos)
+}
+
+// awaitReplica waits for the replica's stream to lead to the primary's position.
+func (f *followed) awaitReplica(want stream.Pos) error {
+	err := f.Replica.Await(*flagLate, func() error {
+		if _, got := f.Replica.Pos(); got.TXID < want.TXID {
+			return fmt.Errorf("at %s, the primary's is at %s", got, want)
+		}
+		return nil
+	})
 	if err != nil {
 		return err
 	}
-	a, err := r.see()
-	if err != nil {
-		return fmt.Errorf("a reader of the replica: %w", err)
-	}
-	if diff := f.last.seenDiff(a); diff != "" {
-		return fmt.Errorf("a reader of the replica does not see what the plain file has: %s", diff)
+	if _, got := f.Replica.Pos(); got != want {
+		return fmt.Errorf("at %s, the primary's is at %s", got, want)
 	}
 	return nil
 }
 
-// see reads all pages, and again for a while where a reader meets a busy database.
-func (r *reader) see() (a answer, err error) {
-	for deadline := time.Now().Add(*flagLate); ; {
-		a, err = r.proc.ask("pages", "main")
-		if err != nil || a.Err == "" {
-			return a, err
-		}
-		if time.Now().After(deadline) {
-			return a, errors.New(a.Err)
-		}
-		time.Sleep(time.Millisecond)
+// checkBreaks requires that both streams went on, but where the page size changes: there a replica begins a new log.
+func (f *followed) checkBreaks() error {
+	if deltas, _ := f.Primary.Breaks(); deltas > 0 {
+		return errors.New("the primary's stream broke off")
 	}
+	if deltas, _ := f.Replica.Breaks(); deltas > f.deltas {
+		return errors.New("the replica's stream broke off")
+	}
+	return nil
 }
 
-// read carries out an operation of a reader.
-func (p *pair) read(o op) error {
-	if o.who == 0 || p.readers[0] == nil { // no database yet
-		return nil
-	}
-	r, err := p.reader(o.who)
-	if err != nil {
-		return err
-	}
-	if o.verb == "hold" {
-		return r.hold()
-	}
-	return r.release()
-}
-
-func (r *reader) hold() error {
-	if r.held != nil {
-		return nil
-	}
-	if err := r.sql("BEGIN"); err != nil {
-		return err
-	}
-	a, err := r.see()
-	r.held = &a
-	return err
-}
-
-func (r *reader) release() error {
-	if r.held == nil {
-		return nil
-	}
-	want := *r.held
-	r.held = nil
-	got, err := r.see()
-	if err != nil {
-		return err
-	}
-	if got.PageSize != want.PageSize || !bytes.Equal(got.Sums, want.Sums) {
-		return errors.New("a reader of the replica sees another state within one transaction")
-	}
-	if err := r.sql("PRAGMA integrity_check"); err != nil {
-		return err
-	}
-	return r.sql("COMMIT")
-}
-
-// releaseAll ends the transactions of all readers.
-func (p *pair) releaseAll() (err error) {
-	for _, r := range p.readers {
-		if r != nil {
-			err = errors.Join(err, r.release())
-		}
-	}
-	return err
-}
-
-func (r *reader) sql(text string) error {
-	a, err := r.proc.ask("sql", text)
-	if err == nil && a.Err != "" {
-		err = fmt.Errorf("a reader of the replica: %s: %s", text, a.Err)
-	}
-	if err == nil && text == "PRAGMA integrity_check" && (len(a.Rows) != 1 || a.Rows[0] != "[ok]") {
-		err = fmt.Errorf("a reader of the replica: %s: %q", text, a.Rows)
-	}
-	return err
+// expectDelta lets the replica's stream break off once.
+func (f *followed) expectDelta() {
+	deltas, _ := f.Replica.Breaks()
+	f.deltas = deltas + 1
 }

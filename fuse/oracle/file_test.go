@@ -8,16 +8,14 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-
-	"github.com/mattn/go-sqlite3"
 )
 
 // files does without SQLite what users do to a database that nobody has open. arg is what, and the database's path.
-func (c *child) files(arg string) error {
+func files(arg string) error {
 	what, db, _ := strings.Cut(arg, " ")
 	other := filepath.Join(filepath.Dir(db), copyName)
 	if _, err := os.Stat(other); err != nil && what != "remove" {
-		return errors.New("no copy")
+		return errNoCopy
 	}
 	for _, suffix := range []string{"-wal", "-shm", "-journal"} {
 		if err := os.Remove(db + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -38,6 +36,8 @@ func (c *child) files(arg string) error {
 	return fmt.Errorf("no file operation %q", what)
 }
 
+var errNoCopy = errors.New("no copy")
+
 // copyName is the name of a copy beside the database, which VACUUM INTO makes.
 const copyName = "copy"
 
@@ -55,22 +55,4 @@ func copyFile(to, from string) error {
 	// cp writes 128 KiB at a time.
 	_, err = io.CopyBuffer(struct{ io.Writer }{dst}, struct{ io.Reader }{src}, make([]byte, 128<<10))
 	return errors.Join(err, dst.Close())
-}
-
-// restore has SQLite's backup write the copy at path over the open database.
-func (c *child) restore(path string) error {
-	if _, err := os.Stat(path); err != nil {
-		return errors.New("no copy")
-	}
-	conn, err := (&sqlite3.SQLiteDriver{}).Open(uri(path, ""))
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	b, err := c.conn.Backup("main", conn.(*sqlite3.SQLiteConn), "main")
-	if err != nil {
-		return err
-	}
-	_, err = b.Step(-1)
-	return errors.Join(err, b.Finish())
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+
+	"weir/fuse/fusetest"
 )
 
 // options switch off what the generator does.
@@ -75,7 +77,7 @@ func (g *generator) createAll(who int, schema string) {
 }
 
 // answered tells the generator what came of an operation.
-func (g *generator) answered(o op, a answer) {
+func (g *generator) answered(o op, a fusetest.Answer) {
 	w := &g.writers[o.who]
 	switch o.verb {
 	case "open":
@@ -96,16 +98,16 @@ func (g *generator) answered(o op, a answer) {
 	}
 }
 
-func (g *generator) sqlAnswered(w *writer, text string, a answer) {
+func (g *generator) sqlAnswered(w *writer, text string, a fusetest.Answer) {
 	switch {
 	case strings.HasPrefix(text, "ATTACH"):
 		w.attached = w.attached || a.Err == ""
 	case strings.HasPrefix(text, "DETACH"):
 		w.attached = w.attached && a.Err != ""
 	case strings.Contains(text, "journal_mode=") && len(a.Rows) == 1:
-		w.unjournaled = a.Rows[0] == "[memory]" || a.Rows[0] == "[off]"
+		w.unjournaled = a.Rows[0] == "memory" || a.Rows[0] == "off"
 	case strings.HasPrefix(text, "PRAGMA locking_mode=") && len(a.Rows) == 1:
-		w.exclusive = a.Rows[0] == "[exclusive]"
+		w.exclusive = a.Rows[0] == "exclusive"
 	}
 }
 

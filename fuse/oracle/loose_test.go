@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"weir/fuse/fusetest"
 	"weir/stream"
 )
 
@@ -14,16 +15,16 @@ import (
 // it is one that was committed. Once no writer works so any more, the stream must be there with the next commit.
 
 // loosen notes whether a writer has a journal mode without a journal.
-func (p *pair) loosen(o op, a answer) {
+func (p *pair) loosen(o op, a fusetest.Answer) {
 	switch {
 	case o.verb == "remount":
 		p.loose = [writers]bool{}
 	case o.verb == "close" || o.verb == "kill":
 		p.loose[o.who] = false
-	case len(a.Rows) == 1 && (a.Rows[0] == "[memory]" || a.Rows[0] == "[off]"):
+	case len(a.Rows) == 1 && (a.Rows[0] == "memory" || a.Rows[0] == "off"):
 		p.loose[o.who] = true
 		p.inTxn[o.who] = a.Open
-	case len(a.Rows) == 1 && slices.Contains([]string{"[delete]", "[truncate]", "[persist]", "[wal]"}, a.Rows[0]):
+	case len(a.Rows) == 1 && slices.Contains([]string{"delete", "truncate", "persist", "wal"}, a.Rows[0]):
 		p.loose[o.who] = false
 	}
 	p.inTxn[o.who] = a.Open
@@ -48,19 +49,18 @@ func (f *followed) awaitLoose(must bool) (pos stream.Pos, err error) {
 	if must {
 		timeout = *flagLate
 	}
-	pos, err = f.primary.await(timeout, func(_ stream.Pos, st *state) bool { return st.equal(f.last) })
+	err = f.Primary.Await(timeout, f.compare)
+	_, pos = f.Primary.Pos()
 	f.txid = pos.TXID
-	f.pending = errors.Is(err, errLate)
+	f.pending = errors.Is(err, fusetest.ErrLate)
 	if f.pending && !must {
 		err = nil
 	}
-	if f.pending && must {
-		err = f.primary.explain(f.last)
-	}
-	for _, sum := range f.primary.take() {
-		if !f.committed[sum] && err == nil && !f.replaced {
-			err = fmt.Errorf("at %s or before, a state that was never committed (%s)", pos, sum)
+	for _, passed := range f.Primary.Since(f.compared) {
+		if !f.committed[passed.PostApplyChecksum] && err == nil && !f.replaced {
+			err = fmt.Errorf("at %s, a state that was never committed", passed)
 		}
+		f.compared = passed.TXID
 	}
 	return pos, err
 }

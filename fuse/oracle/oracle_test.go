@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"weir/fuse/fusetest"
 )
 
 func TestOracle(t *testing.T) {
@@ -131,7 +133,7 @@ func run(base string, source func(*pair) func() (op, bool)) (done []op, err erro
 const slow = 3 * time.Second
 
 // trace prints operations and answers with -oracle.trace.
-func trace(o op, a answer) {
+func trace(o op, a fusetest.Answer) {
 	if *flagTrace {
 		fmt.Printf("%.160s\n\t%q %s\n", o, a.Rows, a.Err)
 	}

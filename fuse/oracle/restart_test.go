@@ -2,16 +2,15 @@ package oracle
 
 import (
 	"errors"
-	"path/filepath"
 	"time"
 
-	"weir/fuse"
+	"weir/fuse/fusetest"
 )
 
 // remount ends all writers and readers, takes both mounts away and mounts them again. A statement in between is one
 // that weir does not see.
-func (p *pair) remount(statement string) (a answer, err error) {
-	err = errors.Join(p.mounted.end(), p.plain.end(), p.releaseAll(), p.endReaders(), p.unmount((*fuse.Mounts).Unmount))
+func (p *pair) remount(statement string) (a fusetest.Answer, err error) {
+	err = errors.Join(p.mounted.end(), p.plain.end(), p.releaseAll(), p.endReaders(), p.Unmount())
 	if err != nil {
 		return a, err
 	}
@@ -20,11 +19,11 @@ func (p *pair) remount(statement string) (a answer, err error) {
 			return a, err
 		}
 	}
-	return a, p.mount()
+	return a, p.Mount()
 }
 
 // unseen runs a statement on both twins by a process that lives no longer.
-func (p *pair) unseen(statement string) (a answer, err error) {
+func (p *pair) unseen(statement string) (a fusetest.Answer, err error) {
 	for _, o := range []op{{0, "open", ""}, {0, "sql", statement}} {
 		if a, err = both(&p.mounted, &p.plain, o); err != nil {
 			return a, err
@@ -36,19 +35,19 @@ func (p *pair) unseen(statement string) (a answer, err error) {
 // restart does the same to the replica alone. A statement changes the replica's database while nobody guards it; weir
 // has to find that and undo it.
 func (p *pair) restart(statement string) error {
-	if err := errors.Join(p.releaseAll(), p.endReaders(), p.unmountReplica((*fuse.Mounts).Unmount)); err != nil {
+	if err := errors.Join(p.releaseAll(), p.endReaders(), p.Replica.Unmount()); err != nil {
 		return err
 	}
 	if statement != "" && p.followed[0].last.size > 0 {
 		for _, f := range p.followed {
-			f.replica.forgive()
+			f.expectDelta()
 		}
-		defer p.log.drop()
-		if err := spoil(filepath.Join(p.replicaDir, databases[0]), statement); err != nil {
+		defer p.Warnings.Take()
+		if err := spoil(p.Replica.Path(databases[0]), statement); err != nil {
 			return err
 		}
 	}
-	if err := p.mountReplica(); err != nil || statement == "" {
+	if err := p.MountReplica(); err != nil || statement == "" {
 		return err
 	}
 	return p.awaitUnspoilt(p.followed[0])
@@ -65,14 +64,14 @@ func (p *pair) awaitUnspoilt(f *followed) (err error) {
 }
 
 func spoil(path, statement string) error {
-	proc, err := startProcess()
+	proc, err := fusetest.Start()
 	if err != nil {
 		return err
 	}
-	a, err := proc.ask("open", uri(path, ""))
+	a, err := proc.Ask("open", uri(path, ""))
 	if err == nil && a.Err == "" {
-		_, err = proc.ask("sql", statement)
+		_, err = proc.Ask("sql", statement)
 	}
 	// What SQLite answers is of no matter: the statement may fail.
-	return errors.Join(err, proc.end())
+	return errors.Join(err, proc.End())
 }

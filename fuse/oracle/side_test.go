@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+
+	"weir/fuse/fusetest"
 )
 
 // writers is the number of writers on each side.
@@ -18,27 +20,27 @@ var databases = []string{"db", "db2"}
 // side is one of the twins: a directory, and a process for each writer.
 type side struct {
 	dir   string
-	procs [writers]*process
+	procs [writers]*fusetest.Process
 }
 
 // do carries out an operation of a writer.
-func (s *side) do(o op) (answer, error) {
+func (s *side) do(o op) (fusetest.Answer, error) {
 	p := s.procs[o.who]
 	switch {
 	case o.verb == "kill" && p == nil:
-		return answer{Err: "no process"}, nil
+		return fusetest.Answer{Err: "no process"}, nil
 	case o.verb == "kill":
-		p.kill()
+		p.Kill()
 		s.procs[o.who] = nil
-		return answer{}, nil
+		return fusetest.Answer{}, nil
 	case o.verb == "open" && p == nil:
 		var err error
-		if p, err = startProcess(); err != nil {
-			return answer{}, err
+		if p, err = fusetest.Start(); err != nil {
+			return fusetest.Answer{}, err
 		}
 		s.procs[o.who] = p
 	case p == nil:
-		return answer{Err: "no process"}, nil
+		return fusetest.Answer{Err: "no process"}, nil
 	}
 	arg := strings.ReplaceAll(o.arg, "{dir}", s.dir)
 	switch o.verb {
@@ -49,7 +51,7 @@ func (s *side) do(o op) (answer, error) {
 	case "open":
 		arg = uri(filepath.Join(s.dir, databases[0]), o.arg)
 	}
-	return p.ask(o.verb, arg)
+	return p.Ask(o.verb, arg)
 }
 
 // uri names a database; statements never wait for a lock, so that what is busy is busy on both sides.
@@ -60,7 +62,7 @@ func uri(path, query string) string {
 // indexed tells whether a process has the wal-index of a database mapped.
 func (s *side) indexed(name string) bool {
 	for _, p := range s.procs {
-		if p != nil && p.maps(filepath.Join(s.dir, name+"-shm")) {
+		if p != nil && p.Maps(filepath.Join(s.dir, name+"-shm")) {
 			return true
 		}
 	}
@@ -71,7 +73,7 @@ func (s *side) indexed(name string) bool {
 func (s *side) end() (err error) {
 	for i, p := range s.procs {
 		if p != nil {
-			err = errors.Join(err, p.end())
+			err = errors.Join(err, p.End())
 			s.procs[i] = nil
 		}
 	}
@@ -81,15 +83,15 @@ func (s *side) end() (err error) {
 func (s *side) kill() {
 	for i, p := range s.procs {
 		if p != nil {
-			p.kill()
+			p.Kill()
 			s.procs[i] = nil
 		}
 	}
 }
 
 // both carries out an operation on two sides at once. Their answers must be equal.
-func both(a, b *side, o op) (answer, error) {
-	var got, want answer
+func both(a, b *side, o op) (fusetest.Answer, error) {
+	var got, want fusetest.Answer
 	var errs [2]error
 	var wg sync.WaitGroup
 	wg.Go(func() { got, errs[0] = a.do(o) })

@@ -2,13 +2,12 @@ package oracle
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 
+	"weir/fuse/fusetest"
 	"weir/fuse/internal/dbfile"
 	"weir/stream"
 )
@@ -165,23 +164,13 @@ func (s *state) sum() {
 	}
 }
 
-// equal compares two states.
-func (s *state) equal(t *state) bool { return s.diff(t) == "" }
-
-// diff says what the first difference is.
-func (s *state) diff(t *state) string {
-	if s.size == 0 && t.size == 0 {
-		return ""
+// seen are the checksums of the pages as a reader of the replica sees them.
+func (s *state) seen() *stream.Sums {
+	seen := s.sums.Clone()
+	if s.size > 0 {
+		seen.Set(1, fusetest.Versionless(s.pages[1]))
 	}
-	if s.pageSize != t.pageSize || s.size != t.size {
-		return fmt.Sprintf("%d pages of %d bytes, and %d of %d", s.size, s.pageSize, t.size, t.pageSize)
-	}
-	for pgno := uint32(1); pgno <= s.size; pgno++ {
-		if at := firstDiff(s.pages[pgno], t.pages[pgno]); at >= 0 {
-			return fmt.Sprintf("page %d differs at byte %d", pgno, at)
-		}
-	}
-	return ""
+	return seen
 }
 
 func firstDiff(a, b []byte) int {
@@ -191,38 +180,4 @@ func firstDiff(a, b []byte) int {
 		}
 	}
 	return -1
-}
-
-// masked is s without the bytes in which a replica differs.
-func (s *state) masked() *state {
-	m := *s
-	if m.size > 0 {
-		m.pages = maps.Clone(s.pages)
-		m.pages[1] = bytes.Clone(s.pages[1])
-		m.pages[1][dbfile.WriteVersionOffset], m.pages[1][dbfile.ReadVersionOffset] = 0, 0
-	}
-	return &m
-}
-
-// seenSums are the checksums that a reader's pages must have, as from [pageSums].
-func (s *state) seenSums() (sums []byte) {
-	m := s.masked()
-	for pgno := uint32(1); pgno <= m.size; pgno++ {
-		sums = binary.LittleEndian.AppendUint64(sums, uint64(stream.PageSum(pgno, m.pages[pgno])))
-	}
-	return sums
-}
-
-// seenDiff compares those with what a reader saw.
-func (s *state) seenDiff(a answer) string {
-	want := s.seenSums()
-	if a.PageSize != s.pageSize || len(a.Sums) != len(want) {
-		return fmt.Sprintf("it has %d pages of %d bytes, want %d of %d", len(a.Sums)/8, a.PageSize, s.size, s.pageSize)
-	}
-	for i := 0; i < len(want); i += 8 {
-		if !bytes.Equal(a.Sums[i:i+8], want[i:i+8]) {
-			return fmt.Sprintf("page %d differs", i/8+1)
-		}
-	}
-	return ""
 }
