@@ -26,15 +26,21 @@ type rig struct {
 	root *os.Root
 	d    *Database
 	app  *os.File // the database, as an app writes it
+
+	intercepted bool // see Options
 }
 
 // newRig makes a database of some pages with SQLite and opens it.
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	r := &rig{T: t, dir: t.TempDir()}
+	return openRig(&rig{T: t, dir: t.TempDir()})
+}
+
+func openRig(r *rig) *rig {
+	r.Helper()
 	r.shell("CREATE TABLE t(a); WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<50) INSERT INTO t SELECT randomblob(2000) FROM n;")
 	r.open()
-	t.Cleanup(func() { r.close() })
+	r.Cleanup(func() { r.close() })
 	return r
 }
 
@@ -44,7 +50,7 @@ func (r *rig) open() {
 	if r.root, err = os.OpenRoot(r.dir); err != nil {
 		r.Fatal(err)
 	}
-	if r.d, err = Open(r.root, "db", Options{Logger: slog.New(slog.NewTextHandler(r.Output(), nil))}); err != nil {
+	if r.d, err = Open(r.root, "db", Options{Logger: slog.New(slog.NewTextHandler(r.Output(), nil)), Intercepted: r.intercepted}); err != nil {
 		r.Fatal(err)
 	}
 	if r.app, err = os.OpenFile(r.path(""), os.O_RDWR, 0); err != nil {

@@ -67,6 +67,7 @@ func (d *Database) Resize(role dbfile.Role, size int64, op func() error) error {
 		if _, err := d.captureWAL(); err != nil {
 			return err
 		}
+		d.wal.cut(size)
 	}
 	return op()
 }

@@ -121,7 +121,7 @@ func (d *Database) underJournal() bool {
 func (d *Database) lookNow() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	progress, err := d.captureWAL()
+	progress, err := d.lookWAL()
 	if err == nil && !progress {
 		progress, err = d.lookDirty()
 	}

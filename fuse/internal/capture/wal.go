@@ -33,6 +33,9 @@ type wal struct {
 	// Invariant: frames in index are at most frame, and those that are not in
 	// it are in the database file.
 	index map[uint32]uint32
+
+	// tail is what stands behind frame, as far as it is read; nil where nothing is.
+	tail *tail
 }
 
 // errWALBehind says that the WAL does not hold what the wal-index counts: a
@@ -63,9 +66,9 @@ func (w *wal) readHeader() (hdr dbfile.WALHeader, ok bool, err error) {
 	return hdr, err == nil, nil
 }
 
-// captureWAL captures and publishes the committed transactions that stand in
+// captureNew captures and publishes the committed transactions that stand in
 // the WAL after the last captured one. The caller holds mu.
-func (d *Database) captureWAL() (progress bool, err error) {
+func (d *Database) captureNew() (progress bool, err error) {
 	if d.wal.file == nil {
 		return false, nil
 	}
@@ -143,7 +146,7 @@ func (d *Database) rebuild(mxFrame uint32) error {
 // captureTxn captures the transaction after the last captured frame; false
 // where there is none.
 func (d *Database) captureTxn(c committed) (bool, error) {
-	t, err := d.wal.scanTxn()
+	t, err := d.nextTxn()
 	if errors.Is(err, io.EOF) && c.unnamed {
 		return false, nil
 	}
@@ -164,41 +167,21 @@ func (d *Database) captureTxn(c committed) (bool, error) {
 
 // walTxn is a transaction as it stands in the WAL.
 type walTxn struct {
-	first    uint32            // its first frame
-	last     uint32            // its commit frame
-	size     uint32            // pages after the commit
-	sum      [2]uint32         // running checksum after last
-	firstSum [2]uint32         // and after first
-	index    map[uint32]uint32 // newest frame of each page
+	first    uint32    // its first frame
+	pages    []uint32  // the page numbers of its frames; the last is the commit frame
+	size     uint32    // pages after the commit
+	sum      [2]uint32 // running checksum after the last frame
+	firstSum [2]uint32 // and after the first
 }
 
-// scanTxn reads the frames after the last captured one up to the next commit
-// frame; io.EOF where the WAL has none that verifies.
-func (w *wal) scanTxn() (t walTxn, err error) {
-	t = walTxn{first: w.frame + 1, last: w.frame, index: make(map[uint32]uint32)}
-	r := dbfile.NewWALReader(w.file, w.hdr, w.frame, w.sum)
-	for {
-		f, err := r.Next(nil)
-		if err != nil {
-			return t, err
-		}
-		t.last++
-		t.index[f.Pgno] = t.last
-		if t.last == t.first {
-			t.firstSum = r.Sum()
-		}
-		if f.Size != 0 {
-			t.size, t.sum = f.Size, r.Sum()
-			return t, nil
-		}
-	}
-}
+// last is t's commit frame.
+func (t *walTxn) last() uint32 { return t.first + uint32(len(t.pages)) - 1 }
 
 // advance notes that t is captured.
 func (w *wal) advance(t walTxn) {
-	w.frame, w.sum, w.first, w.firstSum = t.last, t.sum, t.first, t.firstSum
-	for pgno, frame := range t.index {
-		w.index[pgno] = frame
+	w.frame, w.sum, w.first, w.firstSum = t.last(), t.sum, t.first, t.firstSum
+	for i, pgno := range t.pages {
+		w.index[pgno] = t.first + uint32(i)
 	}
 }
 
@@ -206,9 +189,9 @@ func (w *wal) advance(t walTxn) {
 // which it grows the database without writing them.
 func (d *Database) walChange(t walTxn) change {
 	pageSize := d.wal.hdr.PageSize
-	set := make(map[uint32]uint32, len(t.index))
-	for pgno, frame := range t.index {
-		set[pgno] = frame
+	set := make(map[uint32]uint32, len(t.pages)) // the newest frame of each page
+	for i, pgno := range t.pages {
+		set[pgno] = t.first + uint32(i)
 	}
 	for pgno := d.sums.Len() + 1; pgno <= t.size; pgno++ {
 		if _, ok := set[pgno]; !ok {
@@ -226,8 +209,8 @@ func (d *Database) walChange(t walTxn) change {
 			return d.readPage(pgno, buf)
 		},
 		wal: walRange{
-			offset: d.wal.hdr.FrameOffset(d.wal.frame + 1),
-			size:   int64(t.last-d.wal.frame) * d.wal.hdr.FrameSize(),
+			offset: d.wal.hdr.FrameOffset(t.first),
+			size:   int64(len(t.pages)) * d.wal.hdr.FrameSize(),
 			salt:   d.wal.hdr.Salt,
 		},
 	}
@@ -279,6 +262,7 @@ func (d *Database) writeWAL(w io.WriterAt, p []byte, off int64) (int, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if off >= dbfile.WALHeaderSize {
+		d.wal.cut(off)
 		return w.WriteAt(p, off)
 	}
 	if _, err := d.captureWAL(); err != nil {
