@@ -45,7 +45,7 @@ type directory struct {
 }
 
 // openDirectory opens the directory at path, and creates it where it is missing.
-func openDirectory(path string, readOnly, passthrough bool, logger *slog.Logger) (*directory, error) {
+func openDirectory(path string, readOnly bool, passthrough Passthrough, logger *slog.Logger) (*directory, error) {
 	if err := replaceStale(path); err != nil {
 		return nil, err
 	}
@@ -59,8 +59,12 @@ func openDirectory(path string, readOnly, passthrough bool, logger *slog.Logger)
 	if err != nil {
 		return nil, err
 	}
-	d := &directory{path: path, target: target, readOnly: readOnly, passthrough: passthrough, logger: logger, captures: make(map[string]*capture.Database), applies: make(map[string]*apply.Database)}
-	if err := d.open(); err != nil {
+	d := &directory{path: path, target: target, readOnly: readOnly, logger: logger, captures: make(map[string]*capture.Database), applies: make(map[string]*apply.Database)}
+	err = d.open()
+	if err == nil {
+		err = d.choosePassthrough(passthrough)
+	}
+	if err != nil {
 		return nil, errors.Join(err, d.close())
 	}
 	return d, nil
@@ -162,11 +166,6 @@ func (d *directory) mount() error {
 	if d.sb, err = newSuperblock(d.node, timeout, d.passthrough); err != nil {
 		return err
 	}
-	if d.passthrough {
-		if err := d.sb.checkPassthrough(d.lock); err != nil {
-			return err
-		}
-	}
 	for name, db := range d.applies {
 		if err := d.attachReplica(name, db); err != nil {
 			return err
@@ -196,7 +195,7 @@ func (d *directory) attachReplica(name string, db *apply.Database) error {
 	if err := locks.hold(); err != nil {
 		return fmt.Errorf("lock the wal-index of %s: %w", db.Status().Path, err)
 	}
-	db.Attach(locks, d.changed)
+	db.Attach(&replicaMount{locks, d})
 	return nil
 }
 
@@ -213,7 +212,7 @@ func (d *directory) changed(name string) {
 func (d *directory) opened(f *fusefs.LoopbackFile, db *capture.Database, role dbfile.Role) (fusefs.FileHandle, uint32, syscall.Errno) {
 	switch {
 	case d.readOnly:
-		return f, fuse.FOPEN_NOFLUSH, 0
+		return f, fuse.FOPEN_NOFLUSH | fuse.FOPEN_KEEP_CACHE, 0
 	case db == nil:
 		return f, fuse.FOPEN_KEEP_CACHE, 0
 	}

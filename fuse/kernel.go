@@ -1,7 +1,6 @@
 package fuse
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -10,10 +9,6 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
 )
-
-// ErrNoPassthrough says that the kernel or the rights for FUSE passthrough are
-// missing.
-var ErrNoPassthrough = errors.New("FUSE passthrough is not available: weir needs Linux 6.9 or newer and CAP_SYS_ADMIN (run it as root; a container needs --device /dev/fuse --cap-add SYS_ADMIN)")
 
 // fsType is what a mount of ours is called in /proc/self/mountinfo.
 const fsType = "fuse.weir"
@@ -93,19 +88,6 @@ func newMount(dev int) (int, error) {
 		return -1, fmt.Errorf("fsmount: %w", err)
 	}
 	return m, nil
-}
-
-// checkPassthrough asks the kernel to pass a file of ours through.
-func (s *superblock) checkPassthrough(probe *os.File) error {
-	if s.server.KernelSettings().Flags64()&fuse.CAP_PASSTHROUGH == 0 {
-		return ErrNoPassthrough
-	}
-	id, errno := s.server.RegisterBackingFd(&fuse.BackingMap{Fd: int32(probe.Fd())})
-	if errno != 0 {
-		return fmt.Errorf("%w: %w", ErrNoPassthrough, errno)
-	}
-	s.server.UnregisterBackingFd(id)
-	return nil
 }
 
 // attach shows the file system at path; the private mount stays writable.

@@ -18,9 +18,7 @@ type Config struct {
 	Databases []Database
 	Logger    *slog.Logger // default: none
 
-	// NoPassthrough has every write of a primary come to the daemon, as where
-	// FUSE passthrough is not available. A replica needs passthrough.
-	NoPassthrough bool
+	Passthrough Passthrough // default: where it can be had
 }
 
 // Database is one database to capture, or, with an upstream, to replicate.
@@ -71,7 +69,7 @@ func Mount(ctx context.Context, cfg Config) (*Mounts, error) {
 // mount opens all directories before it mounts the first, outer before inner.
 func (m *Mounts) mount(cfg Config) error {
 	for _, group := range byDirectory(cfg.Databases) {
-		d, err := openDirectory(group.path, group.replica, group.replica || !cfg.NoPassthrough, cfg.Logger)
+		d, err := openDirectory(group.path, group.replica, cfg.Passthrough, cfg.Logger)
 		if err != nil {
 			return err
 		}

@@ -47,14 +47,19 @@ func (p *primary) mount() {
 	p.Helper()
 	logger := slog.New(slog.NewTextHandler(p.Output(), nil))
 	var err error
-	p.mounts, err = Mount(p.Context(), Config{Databases: []Database{{Path: p.path}}, Logger: logger, NoPassthrough: noPassthrough()})
+	p.mounts, err = Mount(p.Context(), Config{Databases: []Database{{Path: p.path}}, Logger: logger, Passthrough: passthrough()})
 	if err != nil {
 		p.Fatal(err)
 	}
 }
 
-// noPassthrough is how all tests are run without passthrough.
-func noPassthrough() bool { return os.Getenv("WEIR_PASSTHROUGH") == "off" }
+// passthrough is on, unless all tests are to run without it.
+func passthrough() Passthrough {
+	if os.Getenv("WEIR_PASSTHROUGH") == "off" {
+		return PassthroughOff
+	}
+	return PassthroughOn
+}
 
 func (p *primary) unmount() {
 	p.Helper()

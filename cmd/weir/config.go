@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"weir/fuse"
 )
 
 // defaultConfigPath is read when neither -config nor $WEIR_CONFIG names a file.
@@ -22,9 +24,10 @@ const maxConfigSize = 1 << 20
 
 // config is what a configuration file, or the command line in its stead, asks for.
 type config struct {
-	Addr     string // where the stream is served; empty: not served
-	DBs      []dbConfig
-	Warnings []string // one for each key that weir does not have: "file:line: ..."
+	Addr        string // where the stream is served; empty: not served
+	Passthrough fuse.Passthrough
+	DBs         []dbConfig
+	Warnings    []string // one for each key that weir does not have: "file:line: ..."
 }
 
 // dbConfig is one entry of dbs.

@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"weir/fuse"
 )
 
 // env is an environment for tests.
@@ -45,6 +47,8 @@ func TestParseConfig(t *testing.T) {
 			config{DBs: []dbConfig{replica("/data/db", "http://primary:9090", "/data/db")}}},
 		{"several", "addr: :80\ndbs:\n- path: /a/one\n- path: /a/two\n- path: /b/three\n  upstream: {url: 'https://h/', path: /x/y}\n",
 			config{Addr: ":80", DBs: []dbConfig{{Path: "/a/one"}, {Path: "/a/two"}, replica("/b/three", "https://h", "/x/y")}}},
+		{"passthrough", "passthrough: off\ndbs: [{path: /data/db}]",
+			config{Passthrough: fuse.PassthroughOff, DBs: []dbConfig{{Path: "/data/db"}}}},
 		{"path is cleaned", "dbs: [{path: /data//x/../db}]",
 			config{DBs: []dbConfig{{Path: "/data/db"}}}},
 		{"variables", "addr: $HOST:$PORT # not $THIS\ndbs:\n  - path: ${DIR}/db$1\n",
@@ -60,7 +64,7 @@ func TestParseConfig(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got.Addr != tt.want.Addr || !reflect.DeepEqual(plainDBs(got), tt.want.DBs) || got.Warnings != nil {
+			if got.Addr != tt.want.Addr || got.Passthrough != tt.want.Passthrough || !reflect.DeepEqual(plainDBs(got), tt.want.DBs) || got.Warnings != nil {
 				t.Errorf("got %+v, want %+v", got, tt.want)
 			}
 		})
@@ -126,6 +130,7 @@ func TestConfigErrors(t *testing.T) {
 		{"bad YAML", "dbs:\n  - path: [\n", "f.yml:2: not valid YAML"},
 		{"tab", "dbs:\n\t- path: /a/b\n", "f.yml:2: not valid YAML"},
 		{"two documents", "dbs: [{path: /a/b}]\n---\ndbs: []\n", "f.yml:2: a second YAML document"},
+		{"passthrough", "passthrough: maybe\ndbs: [{path: /a/b}]\n", "f.yml:1: passthrough is \"maybe\": give auto, on or off"},
 		{"addr is a number", "addr: 9090\ndbs: [{path: /a/b}]\n", "f.yml:1: addr is a number: write \":9090\""},
 		{"addr without port", "addr: localhost\ndbs: [{path: /a/b}]\n", "f.yml:1: addr \"localhost\" is not HOST:PORT"},
 		{"addr with a bad port", "addr: ':http'\ndbs: [{path: /a/b}]\n", "f.yml:1: addr \":http\" has port"},

@@ -54,7 +54,7 @@ func mountHint(err error) error {
 }
 
 func fuseConfig(conf *config, log *slog.Logger) fuse.Config {
-	c := fuse.Config{Logger: log}
+	c := fuse.Config{Logger: log, Passthrough: conf.Passthrough}
 	for _, db := range conf.DBs {
 		d := fuse.Database{Path: db.Path}
 		if db.Upstream != nil {

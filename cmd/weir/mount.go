@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+
+	"weir/fuse"
 )
 
 const mountHelp = `usage: weir mount [-config FILE] [-no-expand-env] [-addr ADDR] [LOG FLAGS] [-- CMD ARGS]
@@ -22,6 +24,8 @@ files are held open; a second signal ends it anyway.
   -no-expand-env     leave $VAR and ${VAR} in the configuration as they are
   -addr ADDR         serve the stream here (default for a primary given as DB: ":9090"; "" serves nothing)
   -upstream URL      follow the database of the same path at this weir
+  -passthrough MODE  have the kernel read and write files by itself: auto, where it can; on, or fail; off, slower
+                     (default: $WEIR_PASSTHROUGH, then auto)
   -log-format FORMAT text or json (default: text)
   -log-level LEVEL   debug, info, warn or error (default: info)
 
@@ -44,6 +48,7 @@ type mountFlags struct {
 	addr        string
 	addrGiven   bool
 	upstream    string
+	passthrough *fuse.Passthrough // nil: as the configuration says
 	logFormat   string
 	logLevel    slog.Level
 	db          string   // empty: use a configuration file
@@ -83,6 +88,7 @@ func parseMountFlags(args []string, std stdio) (*mountFlags, error) {
 	set.BoolVar(&m.noExpandEnv, "no-expand-env", false, "")
 	set.StringVar(&m.addr, "addr", "", "")
 	set.StringVar(&m.upstream, "upstream", "", "")
+	set.Func("passthrough", "", m.setPassthrough)
 	set.StringVar(&m.logFormat, "log-format", "text", "")
 	set.TextVar(&m.logLevel, "log-level", slog.LevelInfo, "")
 	if err := parseFlags(set, args, mountHelp, std); err != nil {
@@ -134,7 +140,22 @@ func (m *mountFlags) load() (*config, error) {
 	if m.addrGiven {
 		conf.Addr = m.addr
 	}
+	if m.passthrough == nil {
+		if mode := os.Getenv("WEIR_PASSTHROUGH"); mode != "" {
+			if err := m.setPassthrough(mode); err != nil {
+				return nil, fmt.Errorf("$WEIR_PASSTHROUGH: %w", err)
+			}
+		}
+	}
+	if m.passthrough != nil {
+		conf.Passthrough = *m.passthrough
+	}
 	return conf, nil
+}
+
+func (m *mountFlags) setPassthrough(mode string) error {
+	m.passthrough = new(fuse.Passthrough)
+	return m.passthrough.UnmarshalText([]byte(mode))
 }
 
 func (m *mountFlags) fromArguments() (*config, error) {

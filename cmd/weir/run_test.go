@@ -60,6 +60,7 @@ func TestUsage(t *testing.T) {
 		{"mount /a/b --", 2, "", "weir: there is no command after --"},
 		{"mount /b", 2, "", "weir: path \"/b\" is in the root directory"},
 		{"mount -log-format xml /a/b", 2, "", "weir: -log-format is \"xml\": give text or json"},
+		{"mount -passthrough maybe /a/b", 2, "", "weir: invalid value \"maybe\" for flag -passthrough: passthrough is \"maybe\": give auto, on or off"},
 		{"mount -log-level loud /a/b", 2, "", "weir: invalid value \"loud\" for flag -log-level"},
 		{"mount", 1, "", "hint: write /nonexistent/weir.yml, name another file with -config, or give a database"},
 		{"mount -config " + bad, 1, "", "weir: " + bad + ":1: addr is a number: write \":9090\""},

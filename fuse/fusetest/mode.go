@@ -3,23 +3,25 @@ package fusetest
 import (
 	"fmt"
 	"os"
+
+	"weir/fuse"
 )
 
 // passthroughVar in the environment says which mounts have FUSE passthrough.
 const passthroughVar = "WEIR_PASSTHROUGH"
 
-// Passthrough says which mounts have FUSE passthrough. The zero value is both sides'.
-type Passthrough struct{ NoPrimary, NoReplica bool }
+// Passthrough says which mounts have FUSE passthrough.
+type Passthrough struct{ Primary, Replica fuse.Passthrough }
 
 // passthroughs are the values by name. true and false are for a flag that is given like a bool.
 var passthroughs = map[string]Passthrough{
-	"":        {},
-	"on":      {},
-	"true":    {},
-	"off":     {NoPrimary: true, NoReplica: true},
-	"false":   {NoPrimary: true, NoReplica: true},
-	"primary": {NoReplica: true},
-	"replica": {NoPrimary: true},
+	"":        {fuse.PassthroughOn, fuse.PassthroughOn},
+	"on":      {fuse.PassthroughOn, fuse.PassthroughOn},
+	"true":    {fuse.PassthroughOn, fuse.PassthroughOn},
+	"off":     {fuse.PassthroughOff, fuse.PassthroughOff},
+	"false":   {fuse.PassthroughOff, fuse.PassthroughOff},
+	"primary": {fuse.PassthroughOn, fuse.PassthroughOff},
+	"replica": {fuse.PassthroughOff, fuse.PassthroughOn},
 }
 
 // UnmarshalText implements [encoding.TextUnmarshaler]: on, off, or the one side that has it.

@@ -50,7 +50,7 @@ func (p *Pair) Mount() error {
 
 // MountPrimary mounts the primary alone. Its recorders follow it from now on.
 func (p *Pair) MountPrimary() error {
-	cfg := fuse.Config{Logger: slog.New(&p.Warnings), NoPassthrough: p.passthrough.NoPrimary}
+	cfg := fuse.Config{Logger: slog.New(&p.Warnings), Passthrough: p.passthrough.Primary}
 	recorders := make(map[string]*Recorder)
 	for _, db := range p.Databases {
 		cfg.Databases = append(cfg.Databases, fuse.Database{Path: p.Primary.Path(db.Name)})
@@ -65,7 +65,7 @@ func (p *Pair) MountPrimary() error {
 // MountReplica mounts the replica alone and waits until it is connected, so that it has the primary's identity. Its
 // recorders follow it from then on.
 func (p *Pair) MountReplica() error {
-	cfg := fuse.Config{Logger: slog.New(&p.Warnings), NoPassthrough: p.passthrough.NoReplica}
+	cfg := fuse.Config{Logger: slog.New(&p.Warnings), Passthrough: p.passthrough.Replica}
 	recorders := make(map[string]*Recorder)
 	for _, db := range p.Databases {
 		up := &fuse.Upstream{URL: p.Primary.http.URL, Path: p.Primary.Path(db.Name)}

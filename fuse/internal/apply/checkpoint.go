@@ -143,20 +143,20 @@ func (d *Database) restartIfDue() error {
 // backfill copies frames into the database, as far as the read-marks allow. The caller holds ckptLock.
 func (d *Database) backfill() error {
 	d.mu.RLock()
-	hdr, locks, db := d.hdr, d.locks, d.file
+	hdr, mount, db := d.hdr, d.mount, d.file
 	d.mu.RUnlock()
-	if locks == nil || db == nil {
+	if mount == nil || db == nil {
 		return nil
 	}
-	safe, err := d.moveMarks(locks, hdr.MxFrame)
+	safe, err := d.moveMarks(mount, hdr.MxFrame)
 	if err != nil || safe <= d.index.backfill() {
 		return err
 	}
-	ok, err := locks.TryLock(dbfile.ReadLock(0)) // readers that use the database without the WAL
+	ok, err := mount.TryLock(dbfile.ReadLock(0)) // readers that use the database without the WAL
 	if err != nil || !ok {
 		return err
 	}
-	defer locks.Unlock(dbfile.ReadLock(0))
+	defer mount.Unlock(dbfile.ReadLock(0))
 	d.index.setAttempted(safe)
 	if err := d.syncLogAndWAL(); err != nil {
 		return err
@@ -197,7 +197,7 @@ func (d *Database) moveMarks(locks Locks, mxFrame uint32) (safe uint32, err erro
 			return 0, err
 		}
 	}
-	return safe, nil
+	return safe, d.index.err()
 }
 
 // syncLogAndWAL makes durable what the database is about to hold: the log, so that its position
@@ -221,6 +221,7 @@ func (d *Database) copyFrames(from, to, size uint32) error {
 	}
 	slices.Sort(list)
 	page := make([]byte, d.tail.hdr.PageSize)
+	written := pageRange{size: int64(len(page)), done: func(off, n int64) error { return d.wrote(d.name, off, n) }}
 	for i, v := range list {
 		pgno := uint32(v >> 32)
 		if pgno > size || i+1 < len(list) && uint32(list[i+1]>>32) == pgno {
@@ -232,8 +233,11 @@ func (d *Database) copyFrames(from, to, size uint32) error {
 		if _, err := d.file.WriteAt(page, int64(pgno-1)*int64(len(page))); err != nil {
 			return fmt.Errorf("checkpoint page %d: %w", pgno, err)
 		}
+		if err := written.add(pgno); err != nil {
+			return err
+		}
 	}
-	return nil
+	return written.end()
 }
 
 // settleFile gives the database its size and makes it durable.
@@ -250,7 +254,8 @@ func (d *Database) settleFile(hdr dbfile.IndexHeader) error {
 		return fmt.Errorf("checkpoint: sync: %w", err)
 	}
 	if fi.Size() != size {
-		d.notify(d.name)
+		d.changed(d.name)
+		return d.wrote(d.name, min(size, fi.Size()), 0)
 	}
 	return nil
 }
@@ -275,15 +280,17 @@ func (d *Database) restart(deadline time.Time) error {
 	if err := d.tail.file.Sync(); err != nil {
 		return fmt.Errorf("restart WAL: sync: %w", err)
 	}
-	return d.tail.trim(trimFactor * restartFactor * d.checkpointFrames)
+	trimmed, err := d.tail.trim(trimFactor * restartFactor * d.checkpointFrames)
+	if trimmed {
+		d.changed(d.name + dbfile.SuffixWAL)
+	}
+	return err
 }
 
 // lockReaders locks the read-marks from first on, each as soon as it is free. It is not ok if one
 // is still held at the deadline.
 func (d *Database) lockReaders(first int, deadline time.Time) (unlock func(), ok bool, err error) {
-	d.mu.RLock()
-	locks := d.locks
-	d.mu.RUnlock()
+	locks := d.attached()
 	held := first
 	unlock = func() {
 		for i := first; i < held; i++ {

@@ -32,13 +32,6 @@ type Options struct {
 	CheckpointFrames uint32
 }
 
-// Locks takes exclusive locks on bytes of the wal-index, where readers take theirs. TryLock does
-// not wait; it is false where a reader has the lock.
-type Locks interface {
-	TryLock(at int64) (bool, error)
-	Unlock(at int64) error
-}
-
 // Database is a replica of one database.
 type Database struct {
 	root   *os.Root // the directory that holds the database and its companions
@@ -71,9 +64,7 @@ type Database struct {
 	sums    *stream.Sums       // with the true page 1; nil while there is none
 	pos     stream.Pos         // zero while there is none, or where it is not known
 	version byte               // the file format version in the upstream's page 1
-	// Set by Attach. Guarded by mu.
-	locks   Locks
-	changed func(name string)
+	mount   Mount              // nil before Attach. Guarded by mu.
 
 	upstream upstream
 }
@@ -123,16 +114,6 @@ func (d *Database) open(opt stream.LogOptions) error {
 		return err
 	}
 	return d.recover()
-}
-
-// Attach gives the replica the locks of its readers, and a function to call when the entry called
-// name has another size, or has come. It is called once, before there are readers; without it
-// nothing is checkpointed.
-func (d *Database) Attach(locks Locks, changed func(name string)) {
-	d.mu.Lock()
-	d.locks, d.changed = locks, changed
-	d.mu.Unlock()
-	d.wantCheckpoint()
 }
 
 // Ready is closed once a database is published.
@@ -201,16 +182,6 @@ func (d *Database) take(ctx context.Context) error {
 }
 
 func (d *Database) give() { <-d.tailLock }
-
-// notify says that a file of the database has another size, or has come. No reader knows of it yet.
-func (d *Database) notify(name string) {
-	d.mu.RLock()
-	changed := d.changed
-	d.mu.RUnlock()
-	if changed != nil {
-		changed(name)
-	}
-}
 
 // exists reports whether there is a database. The caller holds tailLock or mu.
 func (d *Database) exists() bool { return d.hdr.PageSize != 0 }

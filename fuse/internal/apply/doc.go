@@ -1,7 +1,7 @@
 // Package apply is the replica's pure middle: it takes transactions and
 // snapshots of one database and shows them to SQLite readers. It knows neither
-// the kernel nor the network. Files come as an os.Root, readers' locks as
-// [Locks], transactions as bytes.
+// the kernel nor the network. Files come as an os.Root, readers' locks and what
+// they see of the files as [Mount], transactions as bytes.
 //
 // # How readers see transactions
 //
@@ -46,7 +46,14 @@
 // the header: with the new header and an old nBackfill that happens to be
 // equal, a reader would take the WAL for copied.
 //
-// Rule 5. Applying never waits for a reader that stays. A reader that stays pins its
+// Rule 5. What readers see of a file may be a copy in the kernel's cache. So
+// the mount is told of everything that is written, before anything is published
+// that leads a reader there: of frames before the wal-index has them, of the
+// wal-index's entries before its header, of its header's second copy before
+// the first, of pages before nBackfill. The file is always written first: what
+// the kernel reads anew in between is not older than what is published.
+//
+// Rule 6. Applying never waits for a reader that stays. A reader that stays pins its
 // snapshot, and the WAL grows.
 //
 // # Durable order
@@ -93,7 +100,7 @@
 // tailLock, then ckptLock, then mu, then the log's own. tailLock is held from the
 // beginning of a transaction or snapshot to its end. Everything published
 // changes under mu too, so that [Database.Snapshot] can read a page under mu
-// alone. The function given to [Database.Attach] is called under tailLock or
-// ckptLock, because what it is told must be known before readers see the
-// change; it must not call back.
+// alone. The [Mount] is called under any of these, because what it is told must be
+// known before readers see the change; it must not call back, and no reader's
+// request that it may have to wait for may need these locks.
 package apply

@@ -13,13 +13,21 @@ import (
 	"weir/stream"
 )
 
+// toldMount notes which entries have another size.
+type toldMount struct {
+	Mount
+	names []string
+}
+
+func (m *toldMount) Changed(name string) { m.names = append(m.names, name) }
+
 // TestLongWAL pins a snapshot until the wal-index needs more than one chunk: the mount is told
 // before readers need it.
 func TestLongWAL(t *testing.T) {
 	s, r := newSource(t, 512, "wal"), newReplica(t)
-	var told []string
+	told := &toldMount{Mount: r.attached()}
 	r.Database.mu.Lock()
-	r.Database.changed = func(name string) { told = append(told, name) }
+	r.Database.mount = told
 	r.Database.mu.Unlock()
 	r.apply(s.payloads...)
 	r.apply(s.grow(10000))
@@ -32,8 +40,8 @@ func TestLongWAL(t *testing.T) {
 		rd.want("begin", fmt.Sprint(s.n))
 		rd.want("end", "ok")
 	}
-	if got := told[len(told)-1]; got != "db"+dbfile.SuffixSHM {
-		t.Errorf("the mount was told of %q, want the wal-index last", told)
+	if got := told.names[len(told.names)-1]; got != "db"+dbfile.SuffixSHM {
+		t.Errorf("the mount was told of %q, want the wal-index last", told.names)
 	}
 	long.want("check", "2")
 	long.want("end", "ok")

@@ -149,6 +149,10 @@ func (c *change) publish(pos stream.Pos) error {
 	if err := d.tail.commit(size); err != nil {
 		return err
 	}
+	from := d.tail.hdr.FrameOffset(d.tail.base + 1)
+	if err := d.wrote(d.name+dbfile.SuffixWAL, from, d.tail.off-from); err != nil {
+		return err
+	}
 	if err := d.enterFrames(); err != nil {
 		return err
 	}
@@ -160,7 +164,7 @@ func (c *change) publish(pos stream.Pos) error {
 	d.pos, d.version = pos, c.version
 	d.mu.Unlock()
 	d.tail.resume(d.tail.n, d.tail.sum)
-	return nil
+	return d.index.err()
 }
 
 // enterFrames enters the frames of the tail into the wal-index. Readers take no notice of them
@@ -171,12 +175,10 @@ func (d *Database) enterFrames() error {
 		if err := d.index.grow(last); err != nil {
 			return err
 		}
-		d.notify(d.name + dbfile.SuffixSHM)
+		d.changed(d.name + dbfile.SuffixSHM)
 	}
-	for i, pgno := range t.pgnos {
-		d.index.insert(t.base+1+uint32(i), pgno)
-	}
-	return nil
+	d.index.enter(t.base+1, t.pgnos)
+	return d.index.err()
 }
 
 // startWAL begins the WAL anew with page1 and publishes that as the state of the database. The
@@ -194,13 +196,17 @@ func (d *Database) startWAL(page1 []byte, size uint32) error {
 		d.tail.resume(base, sum)
 		return err
 	}
-	d.index.insert(1, 1)
+	if err := wrote(d.mount, d.name+dbfile.SuffixWAL, 0, 0); err != nil {
+		d.index.fail(err) // there is no way back to the WAL that was
+		return d.index.err()
+	}
+	d.index.enter(1, []uint32{1})
 	d.index.resetMarks()
 	d.hdr = dbfile.IndexHeader{Change: d.hdr.Change + 1, PageSize: uint32(len(page1)), MxFrame: 1, Size: size,
 		FrameCksum: d.tail.sum, Salt: d.tail.hdr.Salt}
 	d.index.publish(&d.hdr)
 	d.tail.resume(1, d.tail.sum)
-	return nil
+	return d.index.err()
 }
 
 // ensureFrame adds a commit frame where the change has no page for one, and returns how many pages

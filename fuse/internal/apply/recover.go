@@ -67,7 +67,7 @@ func (d *Database) publishRecovered() error {
 	if err != nil {
 		return err
 	}
-	if d.index, err = newIndex(shm); err != nil {
+	if d.index, err = newIndex(shm, d.name+dbfile.SuffixSHM); err != nil {
 		return err
 	}
 	d.tail.hdr.Salt = [2]uint32{random(), random()}

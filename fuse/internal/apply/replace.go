@@ -64,6 +64,9 @@ func (t *replacement) overwrite(pos stream.Pos) error {
 	if err != nil {
 		return err
 	}
+	if err := d.wrote(d.name, 0, 0); err != nil {
+		return err
+	}
 	if err := d.startWAL(t.page1, t.size()); err != nil {
 		return err
 	}
@@ -73,7 +76,7 @@ func (t *replacement) overwrite(pos stream.Pos) error {
 	if err := errors.Join(d.tail.file.Sync(), d.state.Remove(replacementName), t.file.Close()); err != nil {
 		return err
 	}
-	d.notify(d.name)
+	d.changed(d.name)
 	return nil
 }
 
@@ -91,10 +94,7 @@ func (t *replacement) copyTo(d *Database) error {
 
 // waitForReaders waits until no reader reads, and keeps them out.
 func (d *Database) waitForReaders(ctx context.Context) (unlock func(), err error) {
-	d.mu.RLock()
-	locks := d.locks
-	d.mu.RUnlock()
-	if locks == nil {
+	if d.attached() == nil {
 		return func() {}, nil
 	}
 	for {

@@ -118,7 +118,7 @@ func (d *Database) settle() error {
 		return nil
 	}
 	unlock := func() {}
-	if d.locks != nil {
+	if d.mount != nil {
 		var ok bool
 		var err error
 		if unlock, ok, err = d.lockReaders(0, time.Now().Add(settleTime)); err != nil || !ok {

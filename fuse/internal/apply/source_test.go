@@ -166,6 +166,13 @@ func (l fileLocks) Unlock(at int64) error {
 	return err
 }
 
+// dirMount is a plain directory as a mount: readers have the files themselves.
+type dirMount struct{ Locks }
+
+func (dirMount) Changed(string)                    {}
+func (dirMount) Wrote(string, int64, int64) error  { return nil }
+func (dirMount) Store(string, int64, []byte) error { return nil }
+
 // attach does for db what the mount does: it holds DMS and WRITE.
 func attach(db *Database, dir string) (*os.File, error) {
 	f, err := os.OpenFile(filepath.Join(dir, "db-shm"), os.O_RDWR, 0)
@@ -179,7 +186,7 @@ func attach(db *Database, dir string) (*os.File, error) {
 	if ok, err := l.TryLock(dbfile.WriteLock); !ok {
 		return nil, fmt.Errorf("lock WRITE: %w", err)
 	}
-	db.Attach(l, func(string) {})
+	db.Attach(dirMount{l})
 	return f, nil
 }
 

@@ -105,8 +105,8 @@ func (s *stage) install(pos stream.Pos) error {
 	d.mu.Lock()
 	d.file, d.sums, d.pos, d.version = s.file, s.sums, pos, s.version
 	d.mu.Unlock()
-	d.notify(d.name + dbfile.SuffixWAL)
-	d.notify(d.name)
+	d.changed(d.name + dbfile.SuffixWAL)
+	d.changed(d.name)
 	close(d.ready)
 	return nil
 }

@@ -117,12 +117,12 @@ func (t *tail) restart(page1 []byte, size uint32) error {
 }
 
 // trim gives back the room behind the frames, if the file is longer than limit frames.
-func (t *tail) trim(limit uint32) error {
+func (t *tail) trim(limit uint32) (trimmed bool, err error) {
 	fi, err := t.file.Stat()
 	if err != nil || fi.Size() <= t.hdr.FrameOffset(limit+1) {
-		return err
+		return false, err
 	}
-	return t.file.Truncate(t.off)
+	return true, t.file.Truncate(t.off)
 }
 
 // readPage reads the page of a written frame.
