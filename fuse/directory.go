@@ -208,6 +208,16 @@ func (d *directory) changed(name string) {
 	d.node.NotifyEntry(name)
 }
 
+// readAt reads all of b from the file called name.
+func (d *directory) readAt(name string, b []byte, off int64) error {
+	f, err := d.root.Open(name)
+	if err != nil {
+		return err
+	}
+	_, err = f.ReadAt(b, off)
+	return errors.Join(err, f.Close())
+}
+
 // opened makes the handle for a file that an app opened or created.
 func (d *directory) opened(f *fusefs.LoopbackFile, db *capture.Database, role dbfile.Role) (fusefs.FileHandle, uint32, syscall.Errno) {
 	switch {

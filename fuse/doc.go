@@ -26,9 +26,8 @@
 //
 // Where the kernel or the rights for passthrough are missing, everything is
 // cached. On a primary every write comes here anyway. A replica's files are
-// written below the mount, so the cache is told of each write: ranges of the
-// database and the WAL are dropped from it, and the wal-index, which readers
-// have mapped, is stored into it. Reads wait for no lock of the middle, so a
+// written below the mount, and the cache is made to follow each write; the
+// wal-index, which readers have mapped, is stored into it in place. Reads wait for no lock of the middle, so a
 // notification that has to wait for one in flight does not wait for long.
 //
 // POSIX locks stay in the kernel, on the mount's inodes: SQLite's locking

@@ -253,11 +253,14 @@ func (d *Database) settleFile(hdr dbfile.IndexHeader) error {
 	if err := d.file.Sync(); err != nil {
 		return fmt.Errorf("checkpoint: sync: %w", err)
 	}
-	if fi.Size() != size {
-		d.changed(d.name)
-		return d.wrote(d.name, min(size, fi.Size()), 0)
+	if fi.Size() == size {
+		return nil
 	}
-	return nil
+	d.changed(d.name)
+	if fi.Size() > size {
+		return nil
+	}
+	return d.wrote(d.name, fi.Size(), size-fi.Size()) // pages that were never written
 }
 
 // restart begins the WAL anew, if all of it is in the database and no reader uses it. The caller

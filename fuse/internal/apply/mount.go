@@ -16,8 +16,8 @@ type Mount interface {
 	// Changed says that the entry called name has another size, or has come.
 	Changed(name string)
 
-	// Wrote says that n bytes at off of the file called name, or all from off on where n is 0, were
-	// written. When it returns, readers get them, and no byte that was there before.
+	// Wrote says that n > 0 bytes at off of the file called name were written. When it returns,
+	// readers get them, and no byte that was there before, and the file is as long for them.
 	Wrote(name string, off, n int64) error
 
 	// Store says the same of b at off in a file that readers have mapped. They keep their mapping,

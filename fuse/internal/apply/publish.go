@@ -196,7 +196,7 @@ func (d *Database) startWAL(page1 []byte, size uint32) error {
 		d.tail.resume(base, sum)
 		return err
 	}
-	if err := wrote(d.mount, d.name+dbfile.SuffixWAL, 0, 0); err != nil {
+	if err := wrote(d.mount, d.name+dbfile.SuffixWAL, 0, d.tail.off); err != nil {
 		d.index.fail(err) // there is no way back to the WAL that was
 		return d.index.err()
 	}

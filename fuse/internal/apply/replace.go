@@ -64,7 +64,7 @@ func (t *replacement) overwrite(pos stream.Pos) error {
 	if err != nil {
 		return err
 	}
-	if err := d.wrote(d.name, 0, 0); err != nil {
+	if err := d.wrote(d.name, 0, int64(t.size())*int64(t.sums.PageSize())); err != nil {
 		return err
 	}
 	if err := d.startWAL(t.page1, t.size()); err != nil {
