@@ -21,7 +21,8 @@
 // user's cache directory.
 //
 //	go test ./fuse/conformance                                  the matrix
-//	go test ./fuse/conformance -conformance.programs            the programs too, short runs; with -conformance.long whole ones, some 20 minutes
+//	go test ./fuse/conformance -conformance.programs            the programs too, short runs: a minute
+//	go test ./fuse/conformance -run Program -conformance.programs -conformance.long -timeout 1h
 //	WEIR_PASSTHROUGH=off go test ./fuse/conformance             the same without FUSE passthrough
 //
 // # Processes

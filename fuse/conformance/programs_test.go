@@ -67,7 +67,7 @@ func (p *pair) requireEqual(mounted, plain outcome, pattern string) {
 	}
 }
 
-func TestMptester(t *testing.T) {
+func TestProgramMptester(t *testing.T) {
 	s := sqlitePrograms(t)
 	for _, script := range []string{"multiwrite01.test", "crash01.test", "config01.test", "config02.test"} {
 		for _, mode := range journaled {
@@ -86,7 +86,7 @@ func TestMptester(t *testing.T) {
 	}
 }
 
-func TestThreadtest3(t *testing.T) {
+func TestProgramThreadtest3(t *testing.T) {
 	s := sqlitePrograms(t)
 	program := s.path("threadtest3short")
 	if *long {
@@ -103,7 +103,7 @@ func TestThreadtest3(t *testing.T) {
 	}
 }
 
-func TestKvtest(t *testing.T) {
+func TestProgramKvtest(t *testing.T) {
 	s := sqlitePrograms(t)
 	count := "300"
 	if *long {
@@ -129,7 +129,7 @@ func TestKvtest(t *testing.T) {
 	}
 }
 
-func TestSpeedtest1(t *testing.T) {
+func TestProgramSpeedtest1(t *testing.T) {
 	s := sqlitePrograms(t)
 	size := "2"
 	if *long {

@@ -55,7 +55,7 @@ func buildPrograms() (s programs, err error) {
 		return s, err
 	}
 	defer os.RemoveAll(work)
-	if err := errors.Join(fetch(work, version)); err != nil {
+	if err := fetch(work, version); err != nil {
 		return s, err
 	}
 	if err := compile(work); err != nil {
@@ -98,7 +98,10 @@ func fetch(work, version string) error {
 	}
 	update := apt("update") // a mirror that has no sources may be among them
 	if err := apt("source", "--download-only", "sqlite3="+version); err != nil {
-		return errors.Join(err, update)
+		// The mirror has only its newest, and the machine may not.
+		if newest := apt("source", "--download-only", "sqlite3"); newest != nil {
+			return errors.Join(err, newest, update)
+		}
 	}
 	tars, err := filepath.Glob(filepath.Join(work, "sqlite3_*.orig.tar.*"))
 	if err != nil || len(tars) != 1 {
@@ -131,21 +134,20 @@ func sourceLists(dir string) error {
 		}
 	}
 	// Files are named by their format.
-	err := os.Rename(filepath.Join(dir, "sources.list"), filepath.Join(dir, "main.list"))
-	return err
+	return os.Rename(filepath.Join(dir, "sources.list"), filepath.Join(dir, "main.list"))
 }
 
-// sourceList turns a list, in either of its formats, into one of source packages.
+// sourceList turns a list, in either of its formats (sources.list(5)), into one of source packages.
 func sourceList(list string) string {
 	var b strings.Builder
 	for line := range strings.Lines(list) {
+		word, rest, _ := strings.Cut(strings.TrimLeft(line, " \t"), ":")
+		fields := strings.Fields(line)
 		switch {
-		case strings.HasPrefix(line, "deb-src "):
-			continue
-		case strings.HasPrefix(line, "deb "):
-			line = "deb-src" + line[len("deb"):]
-		case strings.HasPrefix(line, "Types:"):
+		case strings.EqualFold(word, "Types") && rest != "":
 			line = "Types: deb-src\n"
+		case len(fields) > 0 && fields[0] == "deb":
+			line = "deb-src " + strings.Join(fields[1:], " ") + "\n"
 		}
 		b.WriteString(line)
 	}
