@@ -132,15 +132,19 @@ type loopbackDir interface {
 }
 
 // rootDir is an open mounted directory.
-type rootDir struct{ loopbackDir }
+type rootDir struct {
+	loopbackDir
+	node *node
+}
 
 var _ = (fs.FileReaddirenter)((*rootDir)(nil))
 
-// Readdirent leaves out weir's own directory.
+// Readdirent leaves out what is hidden.
 func (d *rootDir) Readdirent(ctx context.Context) (*fuse.DirEntry, syscall.Errno) {
-	e, errno := d.loopbackDir.Readdirent(ctx)
-	if errno == 0 && e != nil && e.Name == capture.StateDir {
-		return d.loopbackDir.Readdirent(ctx)
+	for {
+		e, errno := d.loopbackDir.Readdirent(ctx)
+		if errno != 0 || e == nil || !d.node.hidden(e.Name) {
+			return e, errno
+		}
 	}
-	return e, errno
 }

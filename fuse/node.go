@@ -43,12 +43,15 @@ func (n *node) self() (*capture.Database, dbfile.Role) {
 	return parent.Operations().(*node).captured(name)
 }
 
-// hidden tells whether an entry is weir's own.
-func (n *node) hidden(name string) bool { return n.IsRoot() && name == capture.StateDir }
+// hidden tells whether an entry is weir's own, or a replica that has nothing to
+// show yet.
+func (n *node) hidden(name string) bool {
+	return n.IsRoot() && (name == capture.StateDir || n.dir.unready(name))
+}
 
 var _ = (fs.NodeLookuper)((*node)(nil))
 
-// Lookup hides weir's own directory.
+// Lookup hides what is hidden.
 func (n *node) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
 	if n.hidden(name) {
 		return nil, syscall.ENOENT
@@ -78,11 +81,11 @@ func (n *node) Rmdir(ctx context.Context, name string) syscall.Errno {
 
 var _ = (fs.NodeOpendirHandler)((*node)(nil))
 
-// OpendirHandle hides weir's own directory.
+// OpendirHandle hides what is hidden.
 func (n *node) OpendirHandle(ctx context.Context, flags uint32) (fs.FileHandle, uint32, syscall.Errno) {
 	fh, fuseFlags, errno := n.LoopbackNode.OpendirHandle(ctx, flags)
 	if errno == 0 && n.IsRoot() {
-		fh = &rootDir{fh.(loopbackDir)}
+		fh = &rootDir{fh.(loopbackDir), n}
 	}
 	return fh, fuseFlags, errno
 }

@@ -21,6 +21,20 @@ var _ = (apply.Mount)((*replicaMount)(nil))
 // Changed has the kernel ask for the entry called name, and its size, anew.
 func (m *replicaMount) Changed(name string) { m.dir.changed(name) }
 
+// unready tells whether name is a replica that has nothing to show yet.
+func (d *directory) unready(name string) bool {
+	replica, ok := d.applies[name]
+	if !ok {
+		return false
+	}
+	select {
+	case <-replica.Ready():
+		return false
+	default:
+		return true
+	}
+}
+
 // storeMax is how many bytes of a write are stored into the cache; what is
 // before them is dropped from it.
 const storeMax = 128 << 10

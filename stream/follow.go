@@ -121,13 +121,19 @@ func (f *following) next(err error) (now bool) {
 	switch {
 	case errors.Is(err, ErrOtherDatabase):
 		f.backoff = f.opt.MaxBackoff
-	case f.want == wantResume && (errors.Is(err, errNeedDelta) || doubtful(err)):
+	case f.want == wantResume && (expected(err) || doubtful(err)):
 		f.want = wantDelta
 		return true
 	case f.want == wantDelta && doubtful(err):
 		f.want = wantAll
 	}
 	return false
+}
+
+// expected tells whether err only says that transactions alone do not lead to
+// the upstream's state.
+func expected(err error) bool {
+	return errors.Is(err, errNeedDelta) || !errors.Is(err, errConn) && errors.Is(err, ErrPageSize)
 }
 
 // doubtful tells whether err puts the replica's own state in doubt.
@@ -137,6 +143,10 @@ func doubtful(err error) bool {
 
 // log says what ended a session, once.
 func (f *following) log(err error) {
+	if f.want == wantResume && expected(err) {
+		f.opt.Logger.Info("asking for the pages that differ", "reason", err)
+		return
+	}
 	if text := err.Error(); f.up || text != f.logged {
 		f.opt.Logger.Warn("disconnected", "err", err)
 		f.up, f.logged = false, text

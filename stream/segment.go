@@ -253,6 +253,9 @@ func segmentOf(segs []*segment, txid TXID) *segment {
 }
 
 var (
+	// ErrPageSize says that a transaction has another page size than the
+	// database before it. A replica needs all pages anew.
+	ErrPageSize = errors.New("another page size")
 	// ErrPosMismatch says that a transaction does not follow the position that
 	// it was to be applied to, or did not lead to the one it should.
 	ErrPosMismatch = errors.New("position mismatch")

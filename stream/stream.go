@@ -44,7 +44,7 @@ type Replica interface {
 	Adopt(ctx context.Context, id string) error
 
 	// Apply applies the next transaction: n bytes of LTX. An error that is
-	// ErrPosMismatch or ErrCorrupt makes Follow ask for a delta.
+	// ErrPosMismatch, ErrPageSize or ErrCorrupt makes Follow ask for a delta.
 	Apply(ctx context.Context, payload io.Reader, n int64) error
 
 	// BeginSnapshot begins a snapshot, or a delta to what Sums returned.

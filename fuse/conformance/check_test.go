@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"time"
 
 	"weir/fuse/fusetest"
 	"weir/stream"
@@ -102,14 +101,8 @@ func (p *pair) checkReader(db *database) error {
 		return nil
 	}
 	if db.reader == nil {
+		p.must(p.AwaitShown(db.Name))
 		db.reader = connect(p.T, p.Replica.Path(db.Name))
 	}
-	err := fusetest.Diff(db.reader.read(), db.last)
-	// After a restart a replica shows what its file has until it is compared with the upstream's.
-	for end := time.Now().Add(5 * time.Second); err != nil && p.restarted && time.Now().Before(end); {
-		time.Sleep(10 * time.Millisecond)
-		err = fusetest.Diff(db.reader.read(), db.last)
-	}
-	p.restarted = false
-	return err
+	return fusetest.Diff(db.reader.read(), db.last)
 }

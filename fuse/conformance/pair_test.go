@@ -16,8 +16,7 @@ var passthrough = fusetest.PassthroughOfEnvironment()
 type pair struct {
 	*testing.T
 	*fusetest.Pair
-	dbs       map[string]*database
-	restarted bool // the replica was, and no reader has been checked since
+	dbs map[string]*database
 }
 
 // newPair mounts a pair with databases of the given names, by default one called db, that do not exist yet.
@@ -126,7 +125,6 @@ func (p *pair) restart(n *fusetest.Node, meanwhile func()) {
 		p.Warnings.Forgive("disconnected")
 	} else {
 		p.must(p.MountReplica())
-		p.restarted = true
 	}
 }
 

@@ -2,7 +2,6 @@ package oracle
 
 import (
 	"errors"
-	"time"
 
 	"weir/fuse/fusetest"
 )
@@ -50,17 +49,10 @@ func (p *pair) restart(statement string) error {
 	if err := p.MountReplica(); err != nil || statement == "" {
 		return err
 	}
-	return p.awaitUnspoilt(p.followed[0])
-}
-
-// awaitUnspoilt waits until a reader sees the right state again.
-func (p *pair) awaitUnspoilt(f *followed) (err error) {
-	for deadline := time.Now().Add(*flagLate); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-		if err = p.checkReaders(f); err == nil {
-			return nil
-		}
+	if err := p.AwaitShown(databases[0]); err != nil { // as it was, and not before
+		return err
 	}
-	return err
+	return p.checkReaders(p.followed[0])
 }
 
 func spoil(path, statement string) error {

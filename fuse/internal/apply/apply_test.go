@@ -160,7 +160,7 @@ func TestMismatch(t *testing.T) {
 		"checksum after":  {forge(t, s.pageSize, last, s.state, s.pos.PostApplyChecksum^1), stream.ErrPosMismatch},
 		"checksum before": {forge(t, s.pageSize, stream.Pos{TXID: 1, PostApplyChecksum: last.PostApplyChecksum ^ 1}, s.state, s.pos.PostApplyChecksum), stream.ErrPosMismatch},
 		"TXID":            {forge(t, s.pageSize, stream.Pos{TXID: 7, PostApplyChecksum: last.PostApplyChecksum}, s.state, s.pos.PostApplyChecksum), stream.ErrPosMismatch},
-		"page size":       {forge(t, 2048, last, s.state, s.pos.PostApplyChecksum), stream.ErrPosMismatch},
+		"page size":       {forge(t, 2048, last, s.state, s.pos.PostApplyChecksum), stream.ErrPageSize},
 		"half":            {good[:len(good)/2], io.ErrUnexpectedEOF},
 		"damaged":         {damaged(good), stream.ErrCorrupt},
 	} {

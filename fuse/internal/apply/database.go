@@ -42,7 +42,7 @@ type Database struct {
 	log    *stream.Log
 
 	checkpointFrames uint32
-	ready            chan struct{} // closed when a database is published
+	ready            chan struct{} // closed when a database is published at a known position. Under tailLock.
 	kick             chan struct{} // of one: there may be something to checkpoint
 	stopping         chan struct{} // closed by Close
 	stopped          sync.WaitGroup
@@ -116,8 +116,19 @@ func (d *Database) open(opt stream.LogOptions) error {
 	return d.recover()
 }
 
-// Ready is closed once a database is published.
+// Ready is closed once there is a database for readers to see. Before that, the mount must show none: a file that
+// there may be is at no known position, because somebody else wrote to it, and may hold anything.
 func (d *Database) Ready() <-chan struct{} { return d.ready }
+
+// show has readers see the database. The caller holds tailLock.
+func (d *Database) show() {
+	select {
+	case <-d.ready:
+	default:
+		close(d.ready)
+		d.changed(d.name)
+	}
+}
 
 // Log is the replica's own log, from which it serves further replicas.
 func (d *Database) Log() *stream.Log { return d.log }

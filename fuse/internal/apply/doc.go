@@ -90,9 +90,12 @@
 //   - After apply 2 the transaction is there.
 //   - In a checkpoint or restart the WAL, or else the database, is complete.
 //   - After snapshot 2 there is a log and no database: the log counts for
-//     nothing. After a delta without its log, and after a power failure that
-//     the WAL survived better than the log, the checksum is not in the log:
-//     readers see what there is, and Follow compares the pages with the upstream's.
+//     nothing.
+//   - After a power failure the WAL may have more than the log: it counts up to
+//     the last transaction that the log has.
+//   - After a delta without its log, and where somebody else wrote to the file,
+//     the checksum is not in the log: readers are shown no database before
+//     Follow has compared the pages with the upstream's.
 //   - A replacement is completed by a rename.
 //
 // # Locks

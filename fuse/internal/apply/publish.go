@@ -84,7 +84,7 @@ func (d *Database) applyTxn(txn *stream.Txn) error {
 	case d.pos == stream.Pos{}:
 		return fmt.Errorf("%w: the position of this database is not known", stream.ErrPosMismatch)
 	case h.PageSize != d.hdr.PageSize:
-		return fmt.Errorf("%w: page size %d, this database has %d", stream.ErrPosMismatch, h.PageSize, d.hdr.PageSize)
+		return fmt.Errorf("%w: %d bytes, this database has %d", stream.ErrPageSize, h.PageSize, d.hdr.PageSize)
 	}
 	if err := d.restartIfDue(); err != nil {
 		return err
@@ -164,7 +164,11 @@ func (c *change) publish(pos stream.Pos) error {
 	d.pos, d.version = pos, c.version
 	d.mu.Unlock()
 	d.tail.resume(d.tail.n, d.tail.sum)
-	return d.index.err()
+	if err := d.index.err(); err != nil {
+		return err
+	}
+	d.show()
+	return nil
 }
 
 // enterFrames enters the frames of the tail into the wal-index. Readers take no notice of them

@@ -5,12 +5,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
-
-	"github.com/superfly/ltx"
 
 	"weir/fuse/internal/dbfile"
 	"weir/stream"
@@ -32,10 +28,8 @@ func (d *Database) recover() error {
 	if d.tail.file, err = d.companion(dbfile.SuffixWAL); err != nil {
 		return err
 	}
-	if d.file != nil {
-		if err := replay(d.tail.file, d.file); err != nil {
-			return fmt.Errorf("recover from the WAL: %w", err)
-		}
+	if err := d.replay(); err != nil {
+		return fmt.Errorf("recover from the WAL: %w", err)
 	}
 	return d.publishRecovered()
 }
@@ -77,7 +71,9 @@ func (d *Database) publishRecovered() error {
 	if err := d.startWAL(page1, size); err != nil {
 		return err
 	}
-	close(d.ready)
+	if d.pos != (stream.Pos{}) {
+		d.show()
+	}
 	return d.tail.file.Sync()
 }
 
@@ -128,65 +124,6 @@ func ignoreShort(err error) error {
 	return err
 }
 
-// replay copies what a WAL commits into the database, and makes that durable. A WAL beside an empty
-// file is a stray one, to SQLite too.
-func replay(wal, db *os.File) error {
-	if fi, err := db.Stat(); err != nil || fi.Size() == 0 {
-		return err
-	}
-	r, err := dbfile.OpenWAL(wal)
-	if errors.Is(err, dbfile.ErrShort) || errors.Is(err, dbfile.ErrNotWAL) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	frames, size, err := committed(r)
-	if err != nil || size == 0 {
-		return err
-	}
-	h := r.Header()
-	page := make([]byte, h.PageSize)
-	for _, pgno := range slices.Sorted(maps.Keys(frames)) {
-		if pgno > size {
-			break
-		}
-		if err := readFull(wal, page, h.FrameOffset(frames[pgno])+dbfile.FrameHeaderSize); err != nil {
-			return err
-		}
-		if _, err := db.WriteAt(page, int64(pgno-1)*int64(h.PageSize)); err != nil {
-			return err
-		}
-	}
-	if err := db.Truncate(int64(size) * int64(h.PageSize)); err != nil {
-		return err
-	}
-	return db.Sync()
-}
-
-// committed returns the last committed frame of each page, and the database's size after the last
-// commit, 0 where there is none.
-func committed(r *dbfile.WALReader) (frames map[uint32]uint32, size uint32, err error) {
-	frames = make(map[uint32]uint32)
-	var txn []uint32 // page numbers since the last commit
-	for {
-		f, err := r.Next(nil)
-		if err == io.EOF {
-			return frames, size, nil
-		}
-		if err != nil {
-			return nil, 0, err
-		}
-		if txn = append(txn, f.Pgno); !f.Commit() {
-			continue
-		}
-		for i, pgno := range txn {
-			frames[pgno] = r.Frame() - uint32(len(txn)-1-i)
-		}
-		size, txn = f.Size, txn[:0]
-	}
-}
-
 // examine reads page 1 and the size of the database; page1 is nil where there is none.
 func (d *Database) examine() (page1 []byte, size uint32, err error) {
 	if d.file == nil {
@@ -235,37 +172,13 @@ func (d *Database) locate(page1 []byte, size uint32) error {
 	return d.file.Sync()
 }
 
-// findPos sets sums, pos and version. Page 1 may have been in WAL mode upstream or not; the one that
-// fits is it. Where neither fits, the position is not known, and the pages have to be compared with
-// the upstream's.
-func (d *Database) findPos(page1 []byte, size uint32) error {
-	d.version = dbfile.VersionWAL
-	if last := d.log.Last(); last.PostApplyChecksum == ltx.ChecksumFlag && isEmptyPage1(page1, size) {
-		d.sums, d.pos = stream.NewSums(uint32(len(page1))), last
-		return nil
-	}
-	if err := d.loadSums(page1, size); err != nil {
-		return err
-	}
-	for _, v := range []byte{dbfile.VersionWAL, dbfile.VersionRollback} {
-		setVersion(page1, v)
-		d.sums.Set(1, stream.PageSum(1, page1))
-		if p, _, ok := d.log.Find(d.sums.Total()); ok && p.TXID >= d.pos.TXID {
-			d.pos, d.version = p, v
-		}
-	}
-	setVersion(page1, d.version)
-	d.sums.Set(1, stream.PageSum(1, page1))
-	return nil
-}
-
 // cutLog drops what the log has after the position of the database: it comes again from the upstream.
 func (d *Database) cutLog() error {
 	switch d.pos {
 	case d.log.Last():
 		return nil
 	case stream.Pos{}:
-		d.logger.Warn("the database is at no position of the log; its pages will be compared with the upstream's", "db", d.path, "log", d.log.Last())
+		d.logger.Warn("the database is at no position of the log; it is not shown before its pages were compared with the upstream's", "db", d.path, "log", d.log.Last())
 		return nil
 	}
 	return d.log.TruncateAfter(d.pos)

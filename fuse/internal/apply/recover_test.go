@@ -178,14 +178,61 @@ func TestChangedBehindBack(t *testing.T) {
 	if id, pos := r.Pos(); id != testID || pos != (stream.Pos{}) {
 		t.Errorf("got %s at %s, want %s at no position", id, pos, testID)
 	}
+	if r.shown() {
+		t.Error("readers are shown what somebody else wrote")
+	}
 	if _, err := r.Snapshot(r.ctx(), nil, nil, nil); err == nil {
 		t.Error("a replica without a position serves snapshots")
 	}
 	if err := r.snapshotOf(s, testID, s.state, s.pos, r.Sums()); err != nil {
 		t.Fatal(err)
 	}
+	if !r.shown() {
+		t.Error("readers are not shown the database after the delta")
+	}
 	r.wantState(s)
 	startReader(t, r.dir).want("read", fmt.Sprint(s.n))
+}
+
+func (r *replica) shown() bool {
+	select {
+	case <-r.Ready():
+		return true
+	default:
+		return false
+	}
+}
+
+// TestWALAhead has transactions in the WAL that never came to the log, as after a power failure: the
+// replica is at the last one that the log has.
+func TestWALAhead(t *testing.T) {
+	for _, mode := range []string{"wal", "delete"} {
+		t.Run(mode, func(t *testing.T) {
+			h, r := newHistory(t, mode, 12), newReplica(t)
+			r.apply(h.payloads[:6]...)
+			dir := t.TempDir()
+			copyTree(t, filepath.Join(r.dir, stateDir), filepath.Join(dir, stateDir))
+			r.apply(h.payloads[6:]...)
+			for _, name := range []string{"db", "db-wal"} {
+				copyTree(t, filepath.Join(r.dir, name), filepath.Join(dir, name))
+			}
+			late := openReplica(t, dir)
+			if _, pos := late.Pos(); pos != h.at[6] || !late.shown() {
+				t.Errorf("got position %s, shown %t; want %s", pos, late.shown(), h.at[6])
+			}
+			late.wantState(h.back(6))
+			late.apply(h.payloads[6:]...)
+			late.wantState(h.source)
+			startReader(t, dir).want("read", fmt.Sprint(h.n))
+		})
+	}
+}
+
+func copyTree(t *testing.T, from, to string) {
+	t.Helper()
+	if out, err := exec.Command("cp", "-r", from, to).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
 }
 
 // TestForeignFiles opens directories in which somebody else left something.

@@ -38,14 +38,14 @@ func (t *replacement) commit(ctx context.Context, pos stream.Pos) error {
 	if err != nil {
 		return err
 	}
-	if err := d.log.Reset(pos); err != nil {
-		unlock()
-		return err
-	}
 	if err := t.overwrite(pos); err != nil {
 		return err // what readers would find is not a database, so they stay locked out
 	}
-	unlock()
+	defer unlock()
+	if err := d.log.Reset(pos); err != nil {
+		return err
+	}
+	d.show()
 	return nil
 }
 

@@ -106,8 +106,7 @@ func (s *stage) install(pos stream.Pos) error {
 	d.file, d.sums, d.pos, d.version = s.file, s.sums, pos, s.version
 	d.mu.Unlock()
 	d.changed(d.name + dbfile.SuffixWAL)
-	d.changed(d.name)
-	close(d.ready)
+	d.show()
 	return nil
 }
 
