@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os/signal"
+	"syscall"
 
 	"github.com/mattn/go-sqlite3"
 
@@ -52,6 +54,7 @@ type Child struct {
 
 // run answers requests until they end.
 func (c *Child) run(r io.Reader, w io.Writer) error {
+	signal.Ignore(syscall.SIGXFSZ) // a write over the limit is an error
 	dec, enc := json.NewDecoder(r), json.NewEncoder(w)
 	for {
 		var req request

@@ -10,6 +10,8 @@ import (
 	"os/exec"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Patience is how long to wait for what takes milliseconds, where waiting has no other end.
@@ -58,6 +60,20 @@ func (p *Process) Ask(verb, arg string) (a Answer, err error) {
 		return a, fmt.Errorf("child %d, %s %.200s: %w (or no answer for %v) %s", p.cmd.Process.Pid, verb, arg, err, Patience, p.stderr.Bytes())
 	}
 	return a, nil
+}
+
+// Shoot has the child do something and kills it in the midst, after some time.
+func (p *Process) Shoot(verb, arg string, after time.Duration) error {
+	err := p.enc.Encode(request{verb, arg})
+	time.Sleep(after)
+	p.Kill()
+	return err
+}
+
+// Limit has the child's writes behind a number of bytes of any file fail. A negative one takes the limit away.
+func (p *Process) Limit(bytes int64) error {
+	limit := &unix.Rlimit{Cur: uint64(bytes), Max: unix.RLIM_INFINITY}
+	return unix.Prlimit(p.cmd.Process.Pid, unix.RLIMIT_FSIZE, limit, nil)
 }
 
 func (p *Process) shoot() { p.cmd.Process.Kill() }

@@ -11,7 +11,7 @@ import (
 
 // do carries out one operation and checks everything after it.
 func (p *pair) do(o op) (a fusetest.Answer, err error) {
-	if o.verb == "hold" || o.verb == "release" {
+	if o.byReader() {
 		return a, p.read(o)
 	}
 	switch o.verb {
@@ -19,11 +19,18 @@ func (p *pair) do(o op) (a fusetest.Answer, err error) {
 		a, err = p.remount(o.arg)
 	case "restart":
 		err = p.restart(o.arg)
+	case "crash":
+		err = p.crash(o)
 	default:
 		a, err = both(&p.mounted, &p.plain, o)
 	}
 	if err != nil {
 		return a, err
+	}
+	if o.verb == "files" || o.verb == "restore" {
+		if err := p.replaceFiles(); err != nil {
+			return a, err
+		}
 	}
 	wasLoose := p.isLoose()
 	p.loosen(o, a)
@@ -40,7 +47,7 @@ func (p *pair) do(o op) (a fusetest.Answer, err error) {
 // check compares one database everywhere with the twin's.
 func (p *pair) check(f *followed) error {
 	now, err := readState(filepath.Join(p.plain.dir, f.Name), p.plain.indexed(f.Name))
-	if errors.Is(err, errUnsettled) || p.unsettled() {
+	if errors.Is(err, errUnsettled) || p.unsettled(f) {
 		now, err = f.last, nil
 	}
 	if err != nil {
@@ -77,8 +84,9 @@ func (p *pair) check(f *followed) error {
 	if err := f.checkBreaks(); err != nil {
 		return err
 	}
-	if resized {
-		p.Warnings.Take()
+	if resized || p.mayBeLate {
+		p.Warnings.Forgive("page size")
+		p.Warnings.Forgive("turned away")
 	}
 	if f.pending {
 		return nil

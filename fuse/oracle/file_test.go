@@ -14,6 +14,9 @@ import (
 func files(arg string) error {
 	what, db, _ := strings.Cut(arg, " ")
 	other := filepath.Join(filepath.Dir(db), copyName)
+	if what == "rename" {
+		return errors.Join(rename(db, db+".away"), rename(db+".away", db))
+	}
 	if _, err := os.Stat(other); err != nil && what != "remove" {
 		return errNoCopy
 	}
@@ -34,6 +37,16 @@ func files(arg string) error {
 		return copyFile(db, other)
 	}
 	return fmt.Errorf("no file operation %q", what)
+}
+
+// rename renames a database with what goes with it, as far as it is there.
+func rename(from, to string) (err error) {
+	for _, suffix := range []string{"-journal", "-wal", "-shm", ""} {
+		if e := os.Rename(from+suffix, to+suffix); !errors.Is(e, fs.ErrNotExist) {
+			err = errors.Join(err, e)
+		}
+	}
+	return err
 }
 
 var errNoCopy = errors.New("no copy")

@@ -3,6 +3,7 @@ package oracle
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 
 	"weir/fuse/fusetest"
@@ -39,6 +40,7 @@ type profile struct {
 	blob      int // largest blob
 	rows      int // most rows of an insert
 	exclusive int // how often of 1000 a writer asks for exclusive locking
+	holds     int // how often of 1000 a reader of the replica begins a transaction; it ends at the next look, or as often
 }
 
 // writer is what the generator knows of a writer.
@@ -58,6 +60,7 @@ func newGenerator(seed uint64, opt options, pages func() uint32) *generator {
 		blob:      []int{200, 3000, 30000}[g.IntN(3)],
 		rows:      []int{5, 40, 300}[g.IntN(3)],
 		exclusive: []int{0, 0, 10, 40}[g.IntN(4)],
+		holds:     []int{8, 8, 20, 80}[g.IntN(4)],
 	}
 	g.queue = []op{
 		{0, "open", g.query()},
@@ -78,13 +81,16 @@ func (g *generator) createAll(who int, schema string) {
 
 // answered tells the generator what came of an operation.
 func (g *generator) answered(o op, a fusetest.Answer) {
+	if o.byReader() {
+		return
+	}
 	w := &g.writers[o.who]
 	switch o.verb {
 	case "open":
 		w.open = w.open || a.Err == ""
-	case "close", "kill":
+	case "close", "kill", "shoot":
 		*w = writer{}
-	case "remount":
+	case "remount", "crash":
 		g.writers = [writers]writer{}
 		return
 	case "restart":
@@ -92,10 +98,8 @@ func (g *generator) answered(o op, a fusetest.Answer) {
 	case "sql":
 		g.sqlAnswered(w, o.arg, a)
 	}
-	if o.verb != "hold" && o.verb != "release" {
-		g.last = o.who
-		w.inTxn = a.Open
-	}
+	g.last = o.who
+	w.inTxn = a.Open
 }
 
 func (g *generator) sqlAnswered(w *writer, text string, a fusetest.Answer) {
@@ -118,27 +122,62 @@ func (g *generator) next() op {
 		g.queue = g.queue[1:]
 		return o
 	}
+	if g.IntN(1000) < 2*g.profile.holds {
+		return g.read()
+	}
 	who := g.writer()
 	w := &g.writers[who]
 	n := g.IntN(1000)
 	switch {
-	case n < 8:
-		return op{1 + g.IntN(writers-1), "hold", ""}
-	case n < 24:
-		return op{1 + g.IntN(writers-1), "release", ""}
-	case n < 27 && g.restart:
-		return g.restartWeir()
+	case n < 6 && !g.cannotUndo():
+		return g.disturb()
 	case !w.open:
 		return g.openBy(who)
-	case n < 33 && g.files && !w.inTxn:
+	case n < 12 && g.files && !w.inTxn:
 		return g.fileOp(who)
-	case n < 40 && g.kill && !(w.unjournaled && w.inTxn):
+	case w.unjournaled && w.inTxn: // it must come to its COMMIT
+	case n < 18 && g.kill:
 		return op{who, "kill", ""}
-	case n < 50:
+	case n < 24 && g.kill && w.inTxn:
+		return op{who, "shoot", fmt.Sprint(g.moment(), " ", g.change(w))}
+	case n < 33:
 		return op{who, "close", ""}
 	}
 	return op{who, "sql", g.statement(w)}
 }
+
+// cannotUndo tells whether some writer is in a transaction that nothing can undo.
+func (g *generator) cannotUndo() bool {
+	return slices.ContainsFunc(g.writers[:], func(w writer) bool { return w.unjournaled && w.inTxn })
+}
+
+// read makes an operation of a reader of the replica.
+func (g *generator) read() op {
+	who := 1 + g.IntN(readers-1)
+	switch g.IntN(8) {
+	case 0, 1, 2:
+		return op{who, "hold", g.pick("", "", "mode=ro")}
+	case 3:
+		return op{who, "ask", g.pick("PRAGMA mmap_size=65536", "PRAGMA mmap_size=1000000000", "PRAGMA mmap_size=0", "PRAGMA cache_size=5",
+			"CREATE TEMP TABLE IF NOT EXISTS x AS SELECT * FROM t0", "PRAGMA wal_checkpoint", "DELETE FROM t0")}
+	}
+	return op{who, "release", ""}
+}
+
+// disturb ends processes, or weir on both sides or on the replica's, and lets them begin again.
+func (g *generator) disturb() op {
+	statement := g.change(&writer{})
+	if g.kill && g.IntN(2) == 0 {
+		return op{0, "crash", fmt.Sprint(g.moment(), " ", g.pick(statement, statement, "VACUUM", "PRAGMA journal_mode="+g.pick("WAL", "DELETE")))}
+	}
+	if !g.restart {
+		return op{0, "remount", ""}
+	}
+	return op{0, g.pick("remount", "restart"), g.pick(statement, "")}
+}
+
+// moment is a time within a statement, in microseconds; shorter ones are more likely.
+func (g *generator) moment() int { return g.IntN(1 << (4 + g.IntN(10))) }
 
 // writer chooses who is next: mostly the one that has locks, so that not all is busy.
 func (g *generator) writer() int {
@@ -155,7 +194,7 @@ func (g *generator) fileOp(who int) op {
 	if g.IntN(4) == 0 {
 		return op{who, "persist", ""}
 	}
-	what := g.pick("restore", "restore", "remove", "mv", "cp")
+	what := g.pick("restore", "restore", "remove", "mv", "cp", "rename")
 	if what == "restore" {
 		g.queue = append(g.queue, g.changeOp(who), g.changeOp(who), op{who, what, ""})
 	} else {
@@ -169,15 +208,6 @@ func (g *generator) fileOp(who int) op {
 }
 
 func (g *generator) changeOp(who int) op { return op{who, "sql", g.change(&writer{})} }
-
-// restartWeir makes weir end and begin again, on both sides or on the replica's.
-func (g *generator) restartWeir() op {
-	var statement string
-	if g.IntN(2) == 0 {
-		statement = g.change(&writer{})
-	}
-	return op{0, g.pick("remount", "restart"), statement}
-}
 
 // openBy opens a connection, sometimes one that is exclusive from the start: its WAL has no wal-index file.
 func (g *generator) openBy(who int) op {
@@ -216,6 +246,8 @@ func (g *generator) statement(w *writer) string {
 		return g.pragma(w)
 	case n < 350:
 		return "VACUUM"
+	case n < 355:
+		return g.pick("PRAGMA temp_store=FILE", "PRAGMA temp_store=MEMORY")
 	case n < 365 && g.attach:
 		if w.attached {
 			return "DETACH aux"
@@ -226,102 +258,7 @@ func (g *generator) statement(w *writer) string {
 	return g.change(w)
 }
 
-// unjournaledStatement makes one that needs no rollback: with journal_mode=OFF there is none.
-func (g *generator) unjournaledStatement(w *writer, n int) string {
-	switch {
-	case w.inTxn && n < 300:
-		return "COMMIT"
-	case n < 100 && !w.inTxn:
-		return "BEGIN IMMEDIATE" // so that nobody commits between its statements
-	case n < 300 && !w.inTxn:
-		return "PRAGMA journal_mode=" + g.journalMode()
-	case n < 400 && !w.inTxn:
-		return g.pragma(w)
-	case n < 600:
-		return g.update(w)
-	case n < 650:
-		return fmt.Sprintf("DELETE FROM t%d WHERE abs(k)%%3 <= %d", g.IntN(tables), g.IntN(3))
-	}
-	return g.insertBy(w, g.pick(" OR REPLACE", " OR IGNORE"))
-}
-
-func (g *generator) inTransaction(w *writer, n int) string {
-	switch {
-	case n < 130:
-		return "COMMIT"
-	case n < 170:
-		return "ROLLBACK"
-	case n < 230:
-		w.savepoints++
-		return fmt.Sprintf("SAVEPOINT s%d", w.savepoints)
-	case n < 290 && w.savepoints > 0:
-		return fmt.Sprintf("ROLLBACK TO s%d", 1+g.IntN(w.savepoints))
-	case n < 320 && w.savepoints > 0:
-		w.savepoints--
-		return fmt.Sprintf("RELEASE s%d", w.savepoints+1)
-	case n < 360:
-		return g.pragma(w)
-	}
-	return g.change(w)
-}
-
 func (g *generator) pick(choices ...string) string { return choices[g.IntN(len(choices))] }
-
-func (g *generator) journalMode() string {
-	if g.unjournaled && g.IntN(2) == 0 {
-		return g.pick("MEMORY", "OFF")
-	}
-	if g.IntN(10) < g.profile.walModes {
-		return "WAL"
-	}
-	return g.pick("DELETE", "TRUNCATE", "PERSIST")
-}
-
-// journalModeFor leaves out those with which SQLite can't undo the transaction that has begun.
-func (g *generator) journalModeFor(w *writer) string {
-	mode := g.journalMode()
-	if w.inTxn && (mode == "MEMORY" || mode == "OFF") {
-		return "DELETE"
-	}
-	return mode
-}
-
-func (g *generator) pragma(w *writer) string {
-	if n := g.IntN(1000); n < g.profile.switches*5 {
-		return "PRAGMA " + g.schema(w) + "journal_mode=" + g.journalModeFor(w)
-	} else if g.exclusive && n < g.profile.switches*5+g.profile.exclusive*5 || w.exclusive && n < 200 {
-		return "PRAGMA locking_mode=" + g.pick("EXCLUSIVE", "NORMAL")
-	}
-	switch g.IntN(16) {
-	case 0:
-		return "PRAGMA synchronous=" + g.pick("OFF", "NORMAL", "FULL", "EXTRA")
-	case 1:
-		return "PRAGMA wal_autocheckpoint=" + g.pick("0", "1", "5", "30", "1000")
-	case 2, 3, 4:
-		return "PRAGMA wal_checkpoint(" + g.pick("PASSIVE", "FULL", "RESTART", "TRUNCATE") + ")"
-	case 5:
-		return "PRAGMA journal_size_limit=" + g.pick("-1", "0", "1000", "100000")
-	case 6:
-		g.queue = append(g.queue, op{g.index(w), "sql", "VACUUM"})
-		return fmt.Sprintf("PRAGMA page_size=%d", 512<<g.IntN(8))
-	case 7:
-		g.queue = append(g.queue, op{g.index(w), "sql", "VACUUM"})
-		return "PRAGMA auto_vacuum=" + g.pick("NONE", "FULL", "INCREMENTAL")
-	case 8, 9:
-		return fmt.Sprintf("PRAGMA incremental_vacuum(%d)", g.IntN(30))
-	case 10:
-		return "PRAGMA secure_delete=" + g.pick("OFF", "ON", "FAST")
-	case 11:
-		return "PRAGMA cache_size=" + g.pick("1", "5", "20", "-2000")
-	case 12:
-		return "PRAGMA cache_spill=" + g.pick("1", "3", "ON", "OFF")
-	case 13:
-		return "PRAGMA mmap_size=" + g.pick("0", "65536", "1000000000")
-	case 14:
-		return "PRAGMA integrity_check"
-	}
-	return "PRAGMA user_version=" + fmt.Sprint(g.IntN(1000))
-}
 
 func (g *generator) index(w *writer) int {
 	for i := range g.writers {

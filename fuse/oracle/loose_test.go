@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"weir/fuse/fusetest"
@@ -17,13 +18,16 @@ import (
 // loosen notes whether a writer has a journal mode without a journal.
 func (p *pair) loosen(o op, a fusetest.Answer) {
 	switch {
-	case o.verb == "remount":
-		p.loose = [writers]bool{}
-	case o.verb == "close" || o.verb == "kill":
-		p.loose[o.who] = false
+	case o.verb == "remount" || o.verb == "crash":
+		p.loose, p.inTxn, p.attached = [writers]bool{}, [writers]bool{}, [writers]bool{}
+	case o.verb == "close" || o.verb == "kill" || o.verb == "shoot":
+		p.loose[o.who], p.attached[o.who] = false, false
+	case a.Err == "" && strings.HasPrefix(o.arg, "ATTACH"):
+		p.attached[o.who] = true
+	case a.Err == "" && strings.HasPrefix(o.arg, "DETACH"):
+		p.attached[o.who] = false
 	case len(a.Rows) == 1 && (a.Rows[0] == "memory" || a.Rows[0] == "off"):
 		p.loose[o.who] = true
-		p.inTxn[o.who] = a.Open
 	case len(a.Rows) == 1 && slices.Contains([]string{"delete", "truncate", "persist", "wal"}, a.Rows[0]):
 		p.loose[o.who] = false
 	}
@@ -34,9 +38,9 @@ func (p *pair) loosen(o op, a fusetest.Answer) {
 func (p *pair) isLoose() bool { return slices.Contains(p.loose[:], true) }
 
 // unsettled tells whether such a writer is within a transaction, so that the file may hold anything.
-func (p *pair) unsettled() bool {
+func (p *pair) unsettled(f *followed) bool {
 	for i := range writers {
-		if p.loose[i] && p.inTxn[i] {
+		if p.loose[i] && p.inTxn[i] && (f == p.followed[0] || p.attached[i]) {
 			return true
 		}
 	}

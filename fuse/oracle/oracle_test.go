@@ -43,7 +43,7 @@ func runSeed(t *testing.T, seed uint64) {
 			return
 		}
 		t.Errorf("seed %d: %v\nagain: go test ./fuse/oracle -run TestOracle -oracle.seed=%d -oracle.ops=%d", seed, err, seed, *flagOps)
-		reduceTo(t, ops)
+		reduceTo(t, ops, err)
 	})
 }
 
@@ -66,9 +66,9 @@ func TestScripts(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := run(t.TempDir(), func(*pair) func() (op, bool) { return listed(ops) }); err != nil {
+			if _, err = run(t.TempDir(), func(*pair) func() (op, bool) { return listed(ops) }); err != nil {
 				t.Error(err)
-				reduceTo(t, ops)
+				reduceTo(t, ops, err)
 			}
 		})
 	}
@@ -137,44 +137,4 @@ func trace(o op, a fusetest.Answer) {
 	if *flagTrace {
 		fmt.Printf("%.160s\n\t%q %s\n", o, a.Rows, a.Err)
 	}
-}
-
-// reduceTo reduces failing operations into the file that -oracle.reduce names.
-func reduceTo(t *testing.T, ops []op) {
-	if *flagReduce == "" {
-		return
-	}
-	fails := func(ops []op) bool {
-		dir, err := os.MkdirTemp("", "reduce-")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer os.RemoveAll(dir)
-		_, err = run(dir, func(*pair) func() (op, bool) { return listed(ops) })
-		return err != nil
-	}
-	if !fails(ops) {
-		t.Error("the operations do not fail again; nothing to reduce")
-		return
-	}
-	ops = reduce(ops, fails)
-	if err := os.WriteFile(*flagReduce, []byte(formatScript(ops)), 0o644); err != nil {
-		t.Error(err)
-	}
-	t.Logf("%d operations remain, in %s", len(ops), *flagReduce)
-}
-
-// reduce leaves out operations, many at first, as long as the others fail.
-func reduce(ops []op, fails func([]op) bool) []op {
-	for n := len(ops) / 2; n > 0; n /= 2 {
-		for at := 0; at+n <= len(ops); {
-			fewer := append(append([]op(nil), ops[:at]...), ops[at+n:]...)
-			if fails(fewer) {
-				ops = fewer
-			} else {
-				at += n
-			}
-		}
-	}
-	return ops
 }

@@ -15,12 +15,13 @@ type pair struct {
 	*fusetest.Pair
 	mounted  side // on the primary's mount
 	plain    side
-	readers  [writers]*reader
+	readers  [readers]*reader
 	followed []*followed
 
 	loose     [writers]bool // the writer's commits have no journal
 	inTxn     [writers]bool
-	mayBeLate bool // the last operation's commit may have no journal
+	attached  [writers]bool // the writer has the second database, too
+	mayBeLate bool          // the last operation's commit may have no journal
 
 	answered func(op, fusetest.Answer) // told of each operation; may be nil
 }
@@ -56,7 +57,7 @@ func newPair(base string) (*pair, error) {
 // end closes everything in order and compares what is left in the files.
 func (p *pair) end() error {
 	p.mayBeLate = false
-	errs := []error{p.mounted.end(), p.plain.end(), p.releaseAll()}
+	errs := []error{p.mounted.end(), p.plain.end(), p.releaseAll(), p.recover()}
 	for _, f := range p.followed {
 		f.replaced = f.pending // must be there
 		if err := p.check(f); err != nil {
@@ -71,6 +72,21 @@ func (p *pair) end() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// recover has SQLite roll back what a killed writer left. Nobody has a database open.
+func (p *pair) recover() error {
+	for _, f := range p.followed {
+		if _, err := os.Stat(filepath.Join(p.plain.dir, f.Name)); err != nil {
+			continue
+		}
+		for _, s := range []*side{&p.mounted, &p.plain} {
+			if _, err := s.once(f.Name, "sql", "SELECT * FROM sqlite_schema"); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func (p *pair) endReaders() (err error) {

@@ -11,12 +11,13 @@ import (
 
 // reader is a connection to the replica of a database that stays open. The first follows, others hold transactions.
 type reader struct {
-	proc *fusetest.Process
-	held *stream.Sums // what it saw when its transaction began
+	proc  *fusetest.Process
+	held  *stream.Sums // what it saw when its transaction began
+	stale bool         // other files were put in the database's place: its schema may be another's with the same cookie
 }
 
-// reader returns the reader with the given number, opening it at first.
-func (p *pair) reader(i int) (*reader, error) {
+// reader returns the reader with the given number, opening it at first with a query in its URI.
+func (p *pair) reader(i int, query string) (*reader, error) {
 	if p.readers[i] != nil {
 		return p.readers[i], nil
 	}
@@ -25,7 +26,7 @@ func (p *pair) reader(i int) (*reader, error) {
 		return nil, err
 	}
 	p.readers[i] = &reader{proc: proc}
-	a, err := proc.Ask("open", uri(p.Replica.Path(databases[0]), ""))
+	a, err := proc.Ask("open", uri(p.Replica.Path(databases[0]), query))
 	if err == nil && a.Err != "" {
 		err = fmt.Errorf("open the replica: %s", a.Err)
 	}
@@ -37,7 +38,7 @@ func (p *pair) checkReaders(f *followed) error {
 	if f.Name != databases[0] || f.last.size == 0 {
 		return nil
 	}
-	r, err := p.reader(0)
+	r, err := p.reader(0, "")
 	if err != nil {
 		return err
 	}
@@ -73,14 +74,50 @@ func (p *pair) read(o op) error {
 	if o.who == 0 || p.readers[0] == nil { // no database yet
 		return nil
 	}
-	r, err := p.reader(o.who)
+	switch o.verb {
+	case "release":
+		return p.release(o.who)
+	case "ask":
+		if r := p.readers[o.who]; r != nil {
+			_, err := r.proc.Ask("sql", o.arg) // may fail, after a removal
+			return err
+		}
+		return nil
+	}
+	r, err := p.reader(o.who, o.arg)
 	if err != nil {
 		return err
 	}
-	if o.verb == "hold" {
-		return r.hold()
+	return r.hold()
+}
+
+// release ends a reader's transaction, and the reader where its schema is of no use any more.
+func (p *pair) release(who int) error {
+	r := p.readers[who]
+	if r == nil {
+		return nil
 	}
-	return r.release()
+	err := r.release()
+	if r.stale {
+		p.readers[who] = nil
+		err = errors.Join(err, r.proc.End())
+	}
+	return err
+}
+
+// replaceFiles marks all readers' schemas as those of a database that is gone.
+func (p *pair) replaceFiles() error {
+	for i, r := range p.readers {
+		if r == nil {
+			continue
+		}
+		if r.stale = true; r.held == nil {
+			if err := p.release(i); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func (r *reader) hold() error {
@@ -108,18 +145,16 @@ func (r *reader) release() error {
 	if err := fusetest.Diff(got, want); err != nil {
 		return fmt.Errorf("a reader of the replica sees another state within one transaction: %w", err)
 	}
-	if err := r.sql("PRAGMA integrity_check"); err != nil {
-		return err
+	if !r.stale {
+		err = r.sql("PRAGMA integrity_check")
 	}
-	return r.sql("COMMIT")
+	return errors.Join(err, r.sql("COMMIT"))
 }
 
 // releaseAll ends the transactions of all readers.
 func (p *pair) releaseAll() (err error) {
-	for _, r := range p.readers {
-		if r != nil {
-			err = errors.Join(err, r.release())
-		}
+	for i := range p.readers {
+		err = errors.Join(err, p.release(i))
 	}
 	return err
 }

@@ -2,6 +2,8 @@ package oracle
 
 import (
 	"errors"
+	"fmt"
+	"time"
 
 	"weir/fuse/fusetest"
 )
@@ -46,13 +48,47 @@ func (p *pair) restart(statement string) error {
 			return err
 		}
 	}
-	if err := p.MountReplica(); err != nil || statement == "" {
+	if err := p.MountReplica(); err != nil {
 		return err
 	}
-	if err := p.AwaitShown(databases[0]); err != nil { // as it was, and not before
+	if statement == "" {
+		return p.checkImmutable(p.followed[0])
+	}
+	return p.awaitUnspoilt(p.followed[0])
+}
+
+// checkImmutable has a reader look at the database's file alone, which is right while nothing has come since the mount.
+func (p *pair) checkImmutable(f *followed) error {
+	if f.last.size == 0 || f.pending {
+		return nil
+	}
+	proc, err := fusetest.Start()
+	if err != nil {
 		return err
 	}
-	return p.checkReaders(p.followed[0])
+	defer proc.Kill()
+	r := &reader{proc: proc}
+	if _, err := proc.Ask("open", uri(p.Replica.Path(f.Name), "immutable=1")); err != nil {
+		return err
+	}
+	got, err := r.see()
+	if err == nil {
+		err = fusetest.Diff(got, f.last.seen())
+	}
+	if err != nil {
+		return fmt.Errorf("a reader with immutable=1: %w", err)
+	}
+	return r.sql("PRAGMA integrity_check")
+}
+
+// awaitUnspoilt waits until a reader sees the right state again.
+func (p *pair) awaitUnspoilt(f *followed) (err error) {
+	for deadline := time.Now().Add(*flagLate); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if err = p.checkReaders(f); err == nil {
+			return nil
+		}
+	}
+	return err
 }
 
 func spoil(path, statement string) error {

@@ -14,6 +14,9 @@ import (
 // writers is the number of writers on each side.
 const writers = 3
 
+// readers is the number of readers of the replica, more than there are read-marks. The first follows.
+const readers = 9
+
 // databases are the names of the databases; writers open the first, and attach the second as aux.
 var databases = []string{"db", "db2"}
 
@@ -27,6 +30,13 @@ type side struct {
 func (s *side) do(o op) (fusetest.Answer, error) {
 	p := s.procs[o.who]
 	switch {
+	case o.verb == "shoot" && p != nil:
+		s.procs[o.who] = nil
+		after, text := o.timed()
+		if _, err := p.Ask("sql", "BEGIN"); err != nil { // refused within a transaction
+			return fusetest.Answer{}, err
+		}
+		return fusetest.Answer{}, p.Shoot("sql", text, after)
 	case o.verb == "kill" && p == nil:
 		return fusetest.Answer{Err: "no process"}, nil
 	case o.verb == "kill":

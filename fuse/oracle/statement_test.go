@@ -34,6 +34,8 @@ func (g *generator) change(w *writer) string {
 		return g.createTableIn(g.schema(w), g.IntN(tables))
 	case n < 74:
 		return g.index4(w)
+	case n < 76:
+		return g.temporary(w)
 	case n < 80:
 		return "SELECT count(*), sum(k), sum(length(v)), max(s) FROM " + g.table(w)
 	case n < 92:
@@ -47,6 +49,21 @@ func (g *generator) change(w *writer) string {
 		g.queue = append(g.queue, op{g.last, "sql", g.createTableIn(schema, t)})
 	}
 	return fmt.Sprintf("DROP TABLE IF EXISTS %st%d", schema, t)
+}
+
+// temporary makes a statement that needs temporary files: a table, or the sorter.
+func (g *generator) temporary(w *writer) string {
+	switch g.IntN(5) {
+	case 0:
+		return "CREATE TEMP TABLE IF NOT EXISTS x(id, v)"
+	case 1:
+		return "DROP TABLE IF EXISTS temp.x"
+	case 2:
+		return "INSERT INTO " + g.table(w) + "(k,v) SELECT id*7%3000, v FROM temp.x WHERE true ON CONFLICT DO NOTHING"
+	case 3:
+		return "SELECT count(*), min(v) FROM (SELECT v FROM " + g.table(w) + " ORDER BY v)"
+	}
+	return "INSERT INTO temp.x SELECT id, v FROM " + g.table(w) + " LIMIT 100"
 }
 
 // index4 creates or drops an index.
@@ -82,4 +99,43 @@ func (g *generator) update(w *writer) string {
 	g.k++
 	m := 1 + g.IntN(20)
 	return fmt.Sprintf("UPDATE %s SET v=blob(%d+k,%d) WHERE k%%%d=%d", g.table(w), g.k*1000, g.IntN(g.profile.blob), m, g.IntN(m))
+}
+
+// unjournaledStatement makes one that needs no rollback: with journal_mode=OFF there is none.
+func (g *generator) unjournaledStatement(w *writer, n int) string {
+	switch {
+	case w.inTxn && n < 300:
+		return "COMMIT"
+	case n < 100 && !w.inTxn:
+		return "BEGIN IMMEDIATE" // so that nobody commits between its statements
+	case n < 300 && !w.inTxn:
+		return "PRAGMA journal_mode=" + g.journalMode()
+	case n < 400 && !w.inTxn:
+		return g.pragma(w)
+	case n < 600:
+		return g.update(w)
+	case n < 650:
+		return fmt.Sprintf("DELETE FROM t%d WHERE abs(k)%%3 <= %d", g.IntN(tables), g.IntN(3))
+	}
+	return g.insertBy(w, g.pick(" OR REPLACE", " OR IGNORE"))
+}
+
+func (g *generator) inTransaction(w *writer, n int) string {
+	switch {
+	case n < 130:
+		return "COMMIT"
+	case n < 170:
+		return "ROLLBACK"
+	case n < 230:
+		w.savepoints++
+		return fmt.Sprintf("SAVEPOINT s%d", w.savepoints)
+	case n < 290 && w.savepoints > 0:
+		return fmt.Sprintf("ROLLBACK TO s%d", 1+g.IntN(w.savepoints))
+	case n < 320 && w.savepoints > 0:
+		w.savepoints--
+		return fmt.Sprintf("RELEASE s%d", w.savepoints+1)
+	case n < 360:
+		return g.pragma(w)
+	}
+	return g.change(w)
 }
