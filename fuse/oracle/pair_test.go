@@ -33,6 +33,7 @@ type followed struct {
 	txid     stream.TXID // of the last state
 	pageSize uint32      // of the last state that had pages
 	deltas   int         // of the replica's stream, that are to be expected
+	rolled   *state      // what the twin has once the hot journal that a killed writer left is rolled back; or nil
 
 	committed map[stream.Checksum]bool // the twin's states
 	compared  stream.TXID              // the stream's states up to here are among them
@@ -57,8 +58,9 @@ func newPair(base string) (*pair, error) {
 // end closes everything in order and compares what is left in the files.
 func (p *pair) end() error {
 	p.mayBeLate = false
-	errs := []error{p.mounted.end(), p.plain.end(), p.releaseAll(), p.recover()}
+	errs := []error{p.mounted.end(), p.plain.end(), p.releaseAll()}
 	for _, f := range p.followed {
+		errs = append(errs, p.reconcile(f.Name))
 		f.replaced = f.pending // must be there
 		if err := p.check(f); err != nil {
 			errs = append(errs, fmt.Errorf("%s, after all connections are closed: %w", f.Name, err))
@@ -72,21 +74,6 @@ func (p *pair) end() error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// recover has SQLite roll back what a killed writer left. Nobody has a database open.
-func (p *pair) recover() error {
-	for _, f := range p.followed {
-		if _, err := os.Stat(filepath.Join(p.plain.dir, f.Name)); err != nil {
-			continue
-		}
-		for _, s := range []*side{&p.mounted, &p.plain} {
-			if _, err := s.once(f.Name, "sql", "SELECT * FROM sqlite_schema"); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
 
 func (p *pair) endReaders() (err error) {
