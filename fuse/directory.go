@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -37,9 +38,10 @@ type directory struct {
 
 	captures map[string]*capture.Database // by name in the directory; primaries
 	applies  map[string]*apply.Database   // replicas
-	locks    []*readerLocks               // one for each replica
+	locks    []io.Closer                  // one for each database
 
 	watcher *watcher
+	inside  inside // of a directory of primaries
 	sb      *superblock
 	node    *node
 }
@@ -119,11 +121,13 @@ func (d *directory) add(of Database) error {
 	if err := rollback.Journal(path); err != nil {
 		return err
 	}
-	db, err := capture.Open(d.root, name, capture.Options{Path: path, Logger: d.logger, Intercepted: !d.passthrough})
+	lock := &writerLock{inside: &d.inside, name: name}
+	db, err := capture.Open(d.root, name, capture.Options{Path: path, Logger: d.logger, Intercepted: !d.passthrough, Locks: lock})
 	if err != nil {
 		return err
 	}
 	d.captures[name] = db
+	d.locks = append(d.locks, lock)
 	return nil
 }
 
@@ -171,13 +175,8 @@ func (d *directory) mount() error {
 			return err
 		}
 	}
-	if err := d.sb.attach(d.target, d.readOnly); err != nil {
-		return err
-	}
-	if !d.readOnly {
-		d.sb.release()
-	}
-	return nil
+	d.inside.through(d.sb)
+	return d.sb.attach(d.target, d.readOnly)
 }
 
 func (d *directory) newNode(data *fusefs.LoopbackRoot) *node {
@@ -186,7 +185,7 @@ func (d *directory) newNode(data *fusefs.LoopbackRoot) *node {
 
 // attachReplica gives apply the locks that readers take, and a way to say what changed.
 func (d *directory) attachReplica(name string, db *apply.Database) error {
-	fd, err := d.sb.open(name + dbfile.SuffixSHM)
+	fd, err := d.sb.open(name+dbfile.SuffixSHM, unix.O_RDWR)
 	if err != nil {
 		return err
 	}
@@ -290,8 +289,9 @@ func (d *directory) close() error {
 	for _, db := range d.applies {
 		errs = append(errs, db.Close())
 	}
+	d.inside.through(nil)
 	for _, l := range d.locks {
-		errs = append(errs, l.close())
+		errs = append(errs, l.Close())
 	}
 	if d.sb != nil {
 		d.sb.release()

@@ -31,7 +31,10 @@
 // notification that has to wait for one in flight does not wait for long.
 //
 // POSIX locks stay in the kernel, on the mount's inodes: SQLite's locking
-// costs no round trip, and the daemon does not see it.
+// costs no round trip, and the daemon does not see it. Where capture must know
+// whether an app is writing (journal_mode=OFF and MEMORY), it asks: the daemon
+// has each database of a primary open through a private mount of the same file
+// system, attached nowhere, and tests its locks there with F_OFD_GETLK.
 //
 // # The read-only mount of a replica
 //
@@ -45,13 +48,26 @@
 //
 // # Deadlocks
 //
-// 1. The daemon does no data I/O through its own mounts; it opens one
-// wal-index for each replica there, to lock it, before readers come.
+// 1. The daemon does no data I/O through its own mounts. It opens there, by the
+// private mount, one wal-index for each replica, to lock it, before readers
+// come; and each database of a primary, to ask for its locks.
 //
 // 2. A process that ends with files of its own mount open sends FLUSH to
-// itself and never ends. So handles of a replica answer FOPEN_NOFLUSH.
+// itself and never ends. So handles of a replica, and those that a primary's
+// daemon opens, answer FOPEN_NOFLUSH.
 //
-// 3. While requests are served no path under a mount is walked by the daemon.
+// 3. A primary's database is opened within the request of an app that writes
+// it, which holds the inode's lock and a page's. So that open must ask for
+// neither: it is answered FOPEN_KEEP_CACHE, or the kernel would wait for the
+// page to drop it. node.Open tells it by the thread that opens.
+//
+// 4. An app that creates, removes or renames a file holds the directory's lock,
+// for which a path walk may wait, and the request may wait for capture's mutex.
+// So nothing is opened in such a request, or with that mutex held. The question
+// for a lock is asked with it held: it waits for nothing.
+//
+// 5. While requests are served no other path under a mount is walked by the
+// daemon.
 //
 // # When the daemon dies
 //
@@ -63,6 +79,7 @@
 //
 // # Lock order
 //
-// A database's mutex in the middle, then the log's. Nothing here holds a lock
-// while it calls the middle.
+// The lock under which files of the own mount are opened; a database's mutex in
+// the middle, then the log's. Nothing here holds a lock while it calls the
+// middle, and the middle's question for locks takes none.
 package fuse

@@ -45,7 +45,7 @@ var _ = (fs.FileFsyncer)((*databaseFile)(nil))
 func (f *databaseFile) Fsync(_ context.Context, flags uint32) syscall.Errno {
 	errno := syncFile(f.LoopbackFile, flags)
 	if errno == 0 {
-		f.d.Synced(dbfile.RoleDatabase)
+		f.d.SyncedDatabase(backing{f.LoopbackFile})
 	}
 	return errno
 }
@@ -56,6 +56,14 @@ var _ = (fs.FileFlusher)((*databaseFile)(nil))
 func (f *databaseFile) Flush(ctx context.Context) syscall.Errno {
 	f.d.Flushed()
 	return f.LoopbackFile.Flush(ctx)
+}
+
+var _ = (fs.FileReleaser)((*databaseFile)(nil))
+
+// Release tells capture that the last descriptor is closed.
+func (f *databaseFile) Release(ctx context.Context) syscall.Errno {
+	f.d.Released(backing{f.LoopbackFile})
+	return f.LoopbackFile.Release(ctx)
 }
 
 // companionFile is an open WAL, journal or wal-index of a primary. Its reads and

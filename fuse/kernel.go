@@ -109,8 +109,8 @@ func (s *superblock) attach(path string, readOnly bool) error {
 }
 
 // open opens a file through the private mount.
-func (s *superblock) open(name string) (int, error) {
-	fd, err := unix.Openat(s.private, name, unix.O_RDWR|unix.O_CLOEXEC, 0)
+func (s *superblock) open(name string, mode int) (int, error) {
+	fd, err := unix.Openat(s.private, name, mode|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return -1, fmt.Errorf("open %s in the private mount: %w", name, err)
 	}

@@ -49,4 +49,5 @@ func (l *readerLocks) set(kind int16, at int64) (bool, error) {
 	return true, nil
 }
 
-func (l *readerLocks) close() error { return unix.Close(l.fd) }
+// Close gives all locks back.
+func (l *readerLocks) Close() error { return unix.Close(l.fd) }

@@ -92,8 +92,11 @@ func (n *node) OpendirHandle(ctx context.Context, flags uint32) (fs.FileHandle, 
 
 var _ = (fs.NodeOpener)((*node)(nil))
 
-// Open opens the backing file.
+// Open opens the backing file. The daemon itself asks for locks only.
 func (n *node) Open(ctx context.Context, flags uint32) (fs.FileHandle, uint32, syscall.Errno) {
+	if n.dir.inside.asks(ctx) {
+		return nil, fuse.FOPEN_NOFLUSH | fuse.FOPEN_KEEP_CACHE, 0
+	}
 	fh, _, errno := n.LoopbackNode.Open(ctx, flags)
 	if errno != 0 {
 		return nil, 0, errno

@@ -254,9 +254,11 @@ func TestCopyIntoMount(t *testing.T) {
 	}
 	p, m := mountPrimary(t), newModel()
 	for range 2 {
+		before := p.published()
 		if out, err := exec.Command("cp", src, p.path).CombinedOutput(); err != nil {
 			t.Fatal(err, string(out))
 		}
+		p.await(before + 1) // the kernel tells of the file's close after cp has gone on
 		p.replay(m)
 		p.compare(m)
 		p.sqlite("CREATE TABLE u(a)")

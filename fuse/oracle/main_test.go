@@ -29,7 +29,7 @@ var (
 
 func init() {
 	flag.TextVar(&flagPassthrough, "oracle.passthrough", fusetest.PassthroughOfEnvironment(), "mount with FUSE passthrough: on, off, or primary or replica alone")
-	flag.BoolVar(&generatorOptions.unjournaled, "oracle.unjournaled", false, "journal_mode MEMORY and OFF too")
+	flag.BoolVar(&generatorOptions.unjournaled, "oracle.unjournaled", true, "journal_mode MEMORY and OFF too")
 	flag.BoolVar(&generatorOptions.exclusive, "oracle.exclusive", true, "locking_mode EXCLUSIVE too")
 	flag.BoolVar(&generatorOptions.attach, "oracle.attach", true, "commits over two databases too")
 	flag.BoolVar(&generatorOptions.restart, "oracle.restart", true, "end and begin weir too")

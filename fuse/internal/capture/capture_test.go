@@ -28,6 +28,7 @@ type rig struct {
 	app  *os.File // the database, as an app writes it
 
 	intercepted bool // see Options
+	locks       Locks
 }
 
 // newRig makes a database of some pages with SQLite and opens it.
@@ -50,7 +51,7 @@ func (r *rig) open() {
 	if r.root, err = os.OpenRoot(r.dir); err != nil {
 		r.Fatal(err)
 	}
-	if r.d, err = Open(r.root, "db", Options{Logger: slog.New(slog.NewTextHandler(r.Output(), nil)), Intercepted: r.intercepted}); err != nil {
+	if r.d, err = Open(r.root, "db", Options{Logger: slog.New(slog.NewTextHandler(r.Output(), nil)), Intercepted: r.intercepted, Locks: r.locks}); err != nil {
 		r.Fatal(err)
 	}
 	if r.app, err = os.OpenFile(r.path(""), os.O_RDWR, 0); err != nil {

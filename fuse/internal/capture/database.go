@@ -29,6 +29,10 @@ type Options struct {
 	// journal, by WriteWAL and WroteJournal, and that the wal-index on disk is
 	// not the one that the apps share. Then what is committed is read off the WAL.
 	Intercepted bool
+
+	// Locks tells what is whole of what is written without a journal. Default:
+	// nobody locks the database.
+	Locks Locks
 }
 
 // Database captures the transactions of one SQLite database.
@@ -57,7 +61,8 @@ type Database struct {
 	// writes the WAL has a wal-index of his own. Guarded by mu.
 	shmUsers int
 
-	intercepted bool // see Options
+	intercepted bool  // see Options
+	locks       Locks // may be nil
 
 	// sums is the database at log.Last().
 	// Invariant: sums.Total() == log.Last().PostApplyChecksum, or the log is
@@ -80,7 +85,7 @@ var _ = (stream.Database)((*Database)(nil))
 // up to date with it. The database need not exist yet. No process may have it
 // open, and a hot journal must have been rolled back.
 func Open(root *os.Root, name string, opt Options) (*Database, error) {
-	d := &Database{root: root, name: name, path: opt.Path, logger: opt.Logger, intercepted: opt.Intercepted, warned: make(map[string]bool), idle: make(chan struct{})}
+	d := &Database{root: root, name: name, path: opt.Path, logger: opt.Logger, intercepted: opt.Intercepted, locks: opt.Locks, warned: make(map[string]bool), idle: make(chan struct{})}
 	if d.path == "" {
 		d.path = name
 	}

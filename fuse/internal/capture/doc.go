@@ -21,7 +21,20 @@
 // A rollback ends its journal too, but leaves every page as it was, and a set
 // of pages in which none differs is no transaction.
 //
-// Both meet in one commit; nothing after it knows the journal mode.
+// Without a journal (journal_mode=OFF and MEMORY) nothing in the files tells a
+// whole transaction from one that SQLite has written in part. There a commit is
+//   - a sync of the database by who wrote it: from synchronous=NORMAL up SQLite
+//     syncs it when the transaction is whole, before it unlocks it;
+//   - else a moment at which no app holds a lock under which SQLite writes
+//     ([Locks]). A look finds it within milliseconds. Where the next transaction
+//     begins before that look, both become one, which is a state that was
+//     committed all the same. locking_mode=EXCLUSIVE with synchronous=OFF has no
+//     such moment before the close.
+//
+// cp, and what else writes a database without SQLite's locks, is done when it
+// has closed or synced the file.
+//
+// All meet in one commit; nothing after it knows the journal mode.
 //
 // # Why nothing is missed
 //
@@ -67,5 +80,5 @@
 // Database.mu guards everything below a Database and is held over the backing
 // write that it gates, so that capture never reads half a write. The log's own
 // mutex is taken inside it. No callback runs under it except the op that a
-// caller passes in, which must not come back.
+// caller passes in and the questions of [Locks], which must not come back.
 package capture

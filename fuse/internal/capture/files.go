@@ -83,6 +83,9 @@ func (d *Database) Replaced(op func() error) error {
 	if err := op(); err != nil {
 		return err
 	}
+	if d.locks != nil {
+		d.locks.Leave()
+	}
 	if err := d.reopen(dbfile.RoleDatabase); err != nil {
 		return err
 	}

@@ -12,13 +12,13 @@ import (
 // the looker looks until it finds something.
 //
 // A journal's end is seen as it happens, but for a header that is zeroed in
-// place without a sync (journal_mode=PERSIST, synchronous=OFF). So after a
-// write to the database the looker looks now and then until the pages are
-// committed.
+// place without a sync (journal_mode=PERSIST, synchronous=OFF), and so is not the
+// end of a transaction that is neither journaled nor synced. So after a write to
+// the database the looker looks now and then until the pages are committed.
 type looker struct {
 	d     *Database
 	wal   chan struct{} // of capacity 1: the WAL was written
-	dirty chan struct{} // of capacity 1: pages were written under a journal
+	dirty chan struct{} // of capacity 1: pages of the database were written
 	quit  chan struct{}
 	done  sync.WaitGroup
 }
@@ -34,6 +34,8 @@ const (
 	// look that there is every lookIdle.
 	lookFor  = 2 * time.Second
 	lookIdle = time.Second
+	// lookDirty is the sleep after a write to the database.
+	lookDirty = time.Millisecond
 )
 
 func startLooker(d *Database) *looker {
@@ -96,25 +98,30 @@ func (l *looker) lookUntilFound() {
 	}
 }
 
-// lookUntilClean looks until the pages written under a journal are committed.
+// lookUntilClean looks until the pages that were written are committed, as long
+// as a look can find that: soon after the last write, and ever less often.
 func (l *looker) lookUntilClean() {
-	for sleep := time.Millisecond; l.d.underJournal(); sleep = min(2*sleep, lookMax) {
+	for sleep := lookDirty; l.d.pending(); sleep = min(2*sleep, lookMax) {
 		select {
 		case <-time.After(sleep):
-			l.d.lookNow()
 		case <-l.wal:
-			l.d.lookNow()
 		case <-l.quit:
 			return
+		}
+		l.d.lookNow()
+		select {
+		case <-l.dirty:
+			sleep = lookDirty / 2
+		default:
 		}
 	}
 }
 
-// underJournal tells whether pages wait for their journal to end.
-func (d *Database) underJournal() bool {
+// pending tells whether pages wait for a look to find their transaction's end.
+func (d *Database) pending() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return !d.dirty.empty() && d.dirty.journal != (journalID{})
+	return !d.dirty.empty() && d.dirty.journal != (journalID{}) || d.unsettled()
 }
 
 // lookNow captures what is committed; false where that is nothing new.

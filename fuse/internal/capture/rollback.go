@@ -29,6 +29,13 @@ type dirtySet struct {
 	// journal is the journal under which the pages were written; zero where
 	// they were written without one (cp, journal_mode=OFF or MEMORY).
 	journal journalID
+
+	// copiers are the handles that wrote without a journal and without SQLite's
+	// locks, as cp does, and have neither synced nor closed the file since. nil
+	// is who set the file's size, by a handle that is not known.
+	copiers map[io.WriterAt]struct{}
+	// last is the handle of the last write without a journal.
+	last io.WriterAt
 }
 
 func (s *dirtySet) empty() bool { return len(s.pages) == 0 && !s.all && !s.resized }
@@ -50,6 +57,7 @@ func (s *dirtySet) add(off, n int64, pageSize uint32) {
 // Write writes p to the database file through w, after what it would
 // overwrite is captured.
 func (d *Database) Write(w io.WriterAt, p []byte, off int64) (int, error) {
+	d.followLocks()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	checkpoint, err := d.beforeWrite()
@@ -58,6 +66,9 @@ func (d *Database) Write(w io.WriterAt, p []byte, off int64) (int, error) {
 	}
 	if !checkpoint {
 		d.dirty.add(off, int64(len(p)), d.sums.PageSize())
+		if d.dirty.journal == (journalID{}) {
+			d.unjournaled(w)
+		}
 		signal(d.look.dirty)
 	}
 	return w.WriteAt(p, off)
@@ -67,6 +78,7 @@ func (d *Database) Write(w io.WriterAt, p []byte, off int64) (int, error) {
 // would cut is captured. It is also how a checkpoint that copied the whole
 // WAL ends.
 func (d *Database) Truncate(size int64, op func() error) error {
+	d.followLocks()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	checkpoint, err := d.beforeWrite()
@@ -77,6 +89,10 @@ func (d *Database) Truncate(size int64, op func() error) error {
 		return d.endCheckpoint(op)
 	}
 	d.dirty.resized = true
+	if d.dirty.journal == (journalID{}) {
+		d.copying(nil)
+	}
+	signal(d.look.dirty)
 	if err := op(); err != nil {
 		return err
 	}
@@ -232,10 +248,10 @@ func (d *Database) readDatabase(pageSize uint32) func(uint32, []byte) error {
 	}
 }
 
-// lookDirty commits the dirty pages where their journal has ended.
+// lookDirty commits the dirty pages where their transaction has ended.
 func (d *Database) lookDirty() (progress bool, err error) {
 	if d.dirty.empty() || d.dirty.journal == (journalID{}) {
-		return false, nil
+		return d.settleIdle(), nil
 	}
 	live, err := d.journalNow()
 	if err != nil || live == d.dirty.journal {
@@ -244,23 +260,6 @@ func (d *Database) lookDirty() (progress bool, err error) {
 	d.commitDirty()
 	d.log.Publish()
 	return d.dirty.empty(), nil
-}
-
-// settle commits pages that were written without a journal, at a moment that
-// is a boundary for who writes so: a sync of the database, or its close.
-func (d *Database) settle() {
-	if d.dirty.empty() || d.dirty.journal != (journalID{}) {
-		return
-	}
-	d.commitDirty()
-	d.log.Publish()
-}
-
-// Flushed says that a process closes a handle of the database file.
-func (d *Database) Flushed() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.settle()
 }
 
 // WroteJournal says that the journal was written, which may have ended it.
@@ -273,27 +272,4 @@ func (d *Database) lookJournal() {
 	if _, err := d.lookDirty(); err != nil {
 		d.note(err)
 	}
-}
-
-// Synced says that the file of the given role was synced; the reply to who
-// asked for it waits for Synced to return.
-func (d *Database) Synced(role dbfile.Role) {
-	switch role {
-	case dbfile.RoleWAL:
-		d.Look()
-	case dbfile.RoleJournal:
-		d.lookJournal()
-	case dbfile.RoleDatabase:
-		d.syncedDatabase()
-	}
-}
-
-func (d *Database) syncedDatabase() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.dirty.empty() || d.dirty.journal != (journalID{}) {
-		return
-	}
-	d.warnOnce("a transaction without a rollback journal (journal_mode=OFF or MEMORY): captured when it is synced; use WAL, DELETE, TRUNCATE or PERSIST for exact transactions")
-	d.settle()
 }
