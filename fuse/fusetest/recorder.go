@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"weir/stream"
@@ -71,14 +72,19 @@ func (r *Recorder) Apply(_ context.Context, payload io.Reader, n int64) error {
 	return r.keep(r.apply(payload, n))
 }
 
-// keep keeps the first error, and wakes who waits. The caller holds mu.
+// keep keeps the first error, and wakes who waits. A connection that is cut is none: the same comes again then. The
+// caller holds mu.
 func (r *Recorder) keep(err error) error {
-	if r.err == nil {
+	if r.err == nil && !wasCut(err) {
 		r.err = err
 	}
 	close(r.changed)
 	r.changed = make(chan struct{})
 	return err
+}
+
+func wasCut(err error) bool {
+	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, context.Canceled)
 }
 
 func (r *Recorder) apply(payload io.Reader, n int64) error {
