@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -83,6 +84,16 @@ func (p *Pair) MountReplica() error {
 
 // AwaitReplica waits until the replica is connected to the primary.
 func (p *Pair) AwaitReplica() error { return p.Replica.awaitUpstreams() }
+
+// AwaitShown waits until the replica shows a database: not before it is compared with the primary's.
+func (p *Pair) AwaitShown(name string) error {
+	for deadline := time.Now().Add(Late); ; time.Sleep(time.Millisecond) {
+		_, err := os.Stat(p.Replica.Path(name))
+		if err == nil || time.Now().After(deadline) {
+			return err
+		}
+	}
+}
 
 // Unmount ends weir on both sides.
 func (p *Pair) Unmount() error { return errors.Join(p.Replica.Unmount(), p.Primary.Unmount()) }
