@@ -19,7 +19,10 @@ type toldMount struct {
 	names []string
 }
 
-func (m *toldMount) Changed(name string) { m.names = append(m.names, name) }
+func (m *toldMount) Changed(name string) {
+	m.names = append(m.names, name)
+	m.Mount.Changed(name)
+}
 
 // TestLongWAL pins a snapshot until the wal-index needs more than one chunk: the mount is told
 // before readers need it.

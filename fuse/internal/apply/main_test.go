@@ -169,7 +169,7 @@ type reader struct {
 
 func startReader(tb testing.TB, dir string) *reader {
 	tb.Helper()
-	cmd := exec.Command(os.Args[0], filepath.Join(dir, "db"))
+	cmd := exec.Command(os.Args[0], filepath.Join(readersDir(dir), "db"))
 	cmd.Env = append(os.Environ(), childEnv+"=reader", "GORACE=atexit_sleep_ms=0")
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()

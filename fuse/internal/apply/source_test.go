@@ -173,9 +173,22 @@ func (dirMount) Changed(string)                    {}
 func (dirMount) Wrote(string, int64, int64) error  { return nil }
 func (dirMount) Store(string, int64, []byte) error { return nil }
 
+// newMount makes the mount of a replica in dir, given its locks.
+func newMount(dir string) (func(Locks) Mount, error) {
+	if !*copies {
+		return func(l Locks) Mount { return dirMount{l} }, nil
+	}
+	m, err := newCopies(dir)
+	return func(l Locks) Mount { m.Locks = l; return m }, err
+}
+
 // attach does for db what the mount does: it holds DMS and WRITE.
 func attach(db *Database, dir string) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(dir, "db-shm"), os.O_RDWR, 0)
+	m, err := newMount(dir)
+	if err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(readersDir(dir), "db-shm"), os.O_RDWR, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -186,7 +199,7 @@ func attach(db *Database, dir string) (*os.File, error) {
 	if ok, err := l.TryLock(dbfile.WriteLock); !ok {
 		return nil, fmt.Errorf("lock WRITE: %w", err)
 	}
-	db.Attach(dirMount{l})
+	db.Attach(m(l))
 	return f, nil
 }
 
