@@ -11,7 +11,8 @@ import (
 // journalID tells one rollback journal from another: the fields of its first
 // header that stay as they are while it lives (nonce, original size, sector
 // size, page size). The zero value means that there is no live journal: none
-// at all, an empty one, or one whose header is zeroed.
+// at all, an empty one, or one whose header begins with a zero. SQLite puts
+// the header's beginning in before it writes the first page of the database.
 type journalID [16]byte
 
 // Offset of journalID in a journal's header
@@ -141,11 +142,12 @@ func (d *Database) journalNow() (id journalID, err error) {
 	if d.journal == nil {
 		return id, nil
 	}
-	_, err = d.journal.ReadAt(id[:], journalIDOffset)
-	if errors.Is(err, io.EOF) {
+	var b [journalIDOffset + len(id)]byte
+	_, err = d.journal.ReadAt(b[:], 0)
+	if errors.Is(err, io.EOF) || b[0] == 0 { // as SQLite decides it
 		return journalID{}, nil
 	}
-	return id, err
+	return journalID(b[journalIDOffset:]), err
 }
 
 // endJournal runs op, which ends the journal, between the capture of what that
