@@ -75,6 +75,14 @@ func (d *Database) Resize(role dbfile.Role, size int64, op func() error) error {
 // Replaced runs op, which puts another file in the database's place or takes
 // it away, and commits the difference.
 func (d *Database) Replaced(op func() error) error {
+	err := d.replaced(op)
+	if d.locks != nil {
+		d.locks.Leave()
+	}
+	return err
+}
+
+func (d *Database) replaced(op func() error) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if _, err := d.captureWAL(); err != nil {
@@ -82,9 +90,6 @@ func (d *Database) Replaced(op func() error) error {
 	}
 	if err := op(); err != nil {
 		return err
-	}
-	if d.locks != nil {
-		d.locks.Leave()
 	}
 	if err := d.reopen(dbfile.RoleDatabase); err != nil {
 		return err

@@ -16,8 +16,8 @@ type Locks interface {
 	// Follow has Writing speak of the file that is the database now. It is called
 	// before a write, without the mutex.
 	Follow() error
-	// Leave says that another file becomes the database, or none. It is called
-	// with the mutex held, as Writing is.
+	// Leave says that another file is the database now, or none. It is called
+	// without the mutex, too.
 	Leave()
 }
 
