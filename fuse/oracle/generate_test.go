@@ -136,6 +136,7 @@ func (g *generator) next() op {
 	case n < 12 && g.files && !w.inTxn:
 		return g.fileOp(who)
 	case w.unjournaled && w.inTxn: // it must come to its COMMIT
+	case w.inTxn && n < 24 && g.anyUnjournaled(): // it must not leave a hot journal
 	case n < 18 && g.kill:
 		return op{who, "kill", ""}
 	case n < 24 && g.kill && w.inTxn:
@@ -149,6 +150,12 @@ func (g *generator) next() op {
 // cannotUndo tells whether some writer is in a transaction that nothing can undo.
 func (g *generator) cannotUndo() bool {
 	return slices.ContainsFunc(g.writers[:], func(w writer) bool { return w.unjournaled && w.inTxn })
+}
+
+// anyUnjournaled tells whether some writer works without a journal. With journal_mode=OFF it does not roll back a hot one
+// either, and writes on where the next to come does.
+func (g *generator) anyUnjournaled() bool {
+	return slices.ContainsFunc(g.writers[:], func(w writer) bool { return w.unjournaled })
 }
 
 // read makes an operation of a reader of the replica.
