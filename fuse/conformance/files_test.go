@@ -185,6 +185,30 @@ func TestRenamed(t *testing.T) {
 	})
 }
 
+// Away under another name, and back: the same database goes on.
+func TestRenamedAwayAndBack(t *testing.T) {
+	for _, mode := range []string{"DELETE", "WAL"} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			p := newPair(t)
+			c := p.open()
+			c.sql("PRAGMA journal_mode = " + mode)
+			p.run(c, seed)
+			for range 3 {
+				p.commit(c, workload...)
+				c.close()
+				run(t, "mv", p.Primary.Path("db"), p.Primary.Path("away"))
+				shell(t, p.Primary.Path("away"), insert+";"+updateAll+";")
+				run(t, "mv", p.Primary.Path("away"), p.Primary.Path("db"))
+				p.check()
+				c = p.open()
+			}
+			c.close()
+			p.check()
+		})
+	}
+}
+
 // .restore is the backup API with the mounted database as its target. A database in WAL mode keeps its page size.
 func TestRestore(t *testing.T) {
 	eachReplacement(t, func(p *pair, other string) {

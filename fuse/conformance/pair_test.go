@@ -3,6 +3,7 @@ package conformance
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"weir/fuse/fusetest"
@@ -85,12 +86,17 @@ func (p *pair) openReplica(params ...string) *conn {
 	return connect(p.T, p.Replica.Path(p.first().Name), params...)
 }
 
-// run runs statements by a connection and checks after each.
+// run runs statements by a connection and checks after each. One is at most one transaction, which leads from the last
+// state to the next: there is no other between.
 func (p *pair) run(c *conn, statements ...string) {
 	p.Helper()
 	for _, s := range statements {
+		before := p.txid(c)
 		c.sql(s)
 		p.checkBy(c)
+		if got := p.txid(c) - before; got > 1 && !strings.Contains(s, ";") {
+			p.Errorf("%.100s: got %d transactions, want 1 or none", s, got)
+		}
 	}
 }
 

@@ -36,7 +36,7 @@ func TestPageSizeChange(t *testing.T) {
 			c := p.open()
 			p.run(c, seed)
 			for _, size := range []int{512, 65536, 1024, 32768, 2048, 16384, 8192, 4096} {
-				c.sql("PRAGMA journal_mode = DELETE") // not in WAL mode
+				p.run(c, "PRAGMA journal_mode = DELETE") // not in WAL mode
 				c.sql(fmt.Sprintf("PRAGMA page_size = %d; PRAGMA journal_mode = %s", size, rollback(mode)))
 				p.run(c, "VACUUM")
 				p.Warnings.Forgive("follower turned away")
