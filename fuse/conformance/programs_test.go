@@ -67,6 +67,10 @@ func (p *pair) requireEqual(mounted, plain outcome, pattern string) {
 	}
 }
 
+// TestBuild fetches and builds the programs, so that a machine that cannot have them can be told from one on which they
+// fail.
+func TestBuild(t *testing.T) { sqlitePrograms(t) }
+
 func TestProgramMptester(t *testing.T) {
 	s := sqlitePrograms(t)
 	for _, script := range []string{"multiwrite01.test", "crash01.test", "config01.test", "config02.test"} {
