@@ -38,6 +38,7 @@ func (p *pair) checkBy(c *conn) {
 	if err := db.checkStreams(); err != nil {
 		p.Fatal(errors.Join(fmt.Errorf("%s: %w", db.Name, err), p.Warnings.Take()))
 	}
+	c.unchecked = false
 	if err := p.checkReader(db); err != nil {
 		p.Fatal(errors.Join(fmt.Errorf("%s: a reader of the replica: %w", db.Name, err), p.Warnings.Take()))
 	}

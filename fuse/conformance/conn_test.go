@@ -15,6 +15,8 @@ type conn struct {
 	path  string
 	proc  *fusetest.Process
 	inTxn bool // as of the last answer
+
+	unchecked bool // it was asked something since the last check
 }
 
 // connect opens the database at path, with the parameters of SQLite's URI that are given, such as "mode=ro".
@@ -39,7 +41,7 @@ func (c *conn) ask(verb, arg string) fusetest.Answer {
 	if err != nil {
 		c.t.Fatalf("%s: %v", c.path, err)
 	}
-	c.inTxn = a.Open
+	c.inTxn, c.unchecked = a.Open, c.unchecked || verb == "sql"
 	return a
 }
 

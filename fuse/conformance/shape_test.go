@@ -75,7 +75,8 @@ func TestLockPage(t *testing.T) {
 	}
 	c.sql("INSERT INTO big VALUES (randomblob(300000))")
 	c.sql("PRAGMA journal_mode = WAL")
-	p.run(c, "UPDATE big SET b = randomblob(4000000)")
+	c.sql("UPDATE big SET b = randomblob(4000000)")
+	p.checkBy(c)
 	if got := p.txid(c) - before; got != 4 {
 		t.Errorf("got %d transactions, want 4", got)
 	}
