@@ -9,8 +9,12 @@
 //
 // After each operation the twin's committed state is read from its files: the database, and over it the committed
 // frames of its WAL. The primary's stream must lead to that state, by exactly as many transactions as the twin had
-// commits that changed a page; so must the stream of a replica, which hands on what it applied; and what a reader on the replica's mount
-// sees must be the same pages. Only bytes 18 and 19 of page 1 differ there: a replica is always in WAL mode.
+// commits that changed a page; so must the stream of a replica, which hands on what it applied; and what readers on the
+// replica's mount see must be the same pages. Only bytes 18 and 19 of page 1 differ there: a replica is always in WAL
+// mode.
+//
+// Some processes are killed while a statement runs, where chance decides: within a transaction, which neither side
+// commits then, or on the primary's mount alone, after which the twin follows what SQLite finds there.
 //
 // Nothing in a database's pages is random: SQLite's own random numbers are in the nonces of journals and the salts of
 // WALs, and the SQL has no other source than the seed. So no byte is left out of the comparison.
