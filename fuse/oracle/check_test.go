@@ -42,8 +42,11 @@ func (p *pair) do(o op) (a fusetest.Answer, err error) {
 	wasLoose := p.isLoose()
 	p.loosen(o, a)
 	p.mayBeLate = wasLoose || p.isLoose()
-	for _, f := range p.followed {
+	for i, f := range p.followed {
 		f.replaced = o.verb == "files"
+		if i == 0 && f.replaced && o.arg == "rename" && f.last.size > 0 {
+			f.passing = 2 // gone, and back
+		}
 		if err := p.check(f); err != nil {
 			return a, fmt.Errorf("%s: %w", f.Name, err)
 		}

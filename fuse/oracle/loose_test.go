@@ -53,9 +53,15 @@ func (f *followed) awaitLoose(must bool) (pos stream.Pos, err error) {
 	if must {
 		timeout = *flagLate
 	}
-	err = f.Primary.Await(timeout, f.compare)
+	want := f.txid + f.passing
+	err = f.Primary.Await(timeout, func() error {
+		if _, pos := f.Primary.Pos(); pos.TXID < want {
+			return f.explain()
+		}
+		return f.compare()
+	})
 	_, pos = f.Primary.Pos()
-	f.txid = pos.TXID
+	f.txid, f.passing = pos.TXID, 0
 	f.pending = errors.Is(err, fusetest.ErrLate)
 	if f.pending && !must {
 		err = nil

@@ -38,6 +38,7 @@ type followed struct {
 	committed map[stream.Checksum]bool // the twin's states
 	compared  stream.TXID              // the stream's states up to here are among them
 	pending   bool                     // the stream was not there yet, with a commit that had no journal
+	passing   stream.TXID              // how many transactions there are at least, though the twin's state is the last one's
 	replaced  bool                     // other files are in the database's place now, so that some state between may be seen
 }
 
@@ -55,10 +56,17 @@ func newPair(base string) (*pair, error) {
 	return p, p.Mount()
 }
 
-// end closes everything in order and compares what is left in the files.
+// end closes everything in order and compares what is left in the files. What cannot be undone is committed before.
 func (p *pair) end() error {
+	var errs []error
+	for who := range p.loose {
+		if p.loose[who] && p.inTxn[who] {
+			_, err := p.do(op{who, "sql", "COMMIT"})
+			errs = append(errs, err)
+		}
+	}
 	p.mayBeLate = false
-	errs := []error{p.mounted.end(), p.plain.end(), p.releaseAll()}
+	errs = append(errs, p.mounted.end(), p.plain.end(), p.releaseAll())
 	for _, f := range p.followed {
 		errs = append(errs, p.reconcile(f.Name))
 		f.replaced = f.pending // must be there
