@@ -80,6 +80,10 @@ func (r *childReader) do(cmd []string) (string, error) {
 		err = r.tx.Rollback()
 	case "read":
 		return check(r.db, true)
+	case "tables":
+		var n int
+		err = r.db.QueryRow("SELECT count(*) FROM sqlite_schema").Scan(&n)
+		return fmt.Sprint(n), err
 	case "loop":
 		r.stop = make(chan struct{})
 		for range 4 {

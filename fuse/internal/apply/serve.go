@@ -52,8 +52,8 @@ func (d *Database) Snapshot(ctx context.Context, have *stream.Sums, begin func(s
 func (d *Database) beginServe() (h stream.SnapshotHeader, sums *stream.Sums, err error) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	if d.pos == (stream.Pos{}) {
-		return h, nil, errors.New("this replica has no position yet")
+	if d.pos == (stream.Pos{}) || !d.exists() {
+		return h, nil, errors.New("this replica has no database yet")
 	}
 	return stream.SnapshotHeader{Pos: d.pos, PageSize: d.hdr.PageSize, Size: d.sums.Len()}, d.sums.Clone(), nil
 }

@@ -13,7 +13,7 @@ import (
 
 // BeginSnapshot implements [stream.Replica].
 func (d *Database) BeginSnapshot(ctx context.Context, id string, h stream.SnapshotHeader) (stream.SnapshotWriter, error) {
-	if !ltx.IsValidPageSize(h.PageSize) || h.Size == 0 {
+	if !ltx.IsValidPageSize(h.PageSize) {
 		return nil, fmt.Errorf("snapshot of %s: %w: %d pages of %d bytes", d.path, stream.ErrCorrupt, h.Size, h.PageSize)
 	}
 	if err := d.take(ctx); err != nil {
@@ -32,10 +32,17 @@ func (d *Database) beginSnapshot(id string, h stream.SnapshotHeader) (*snapshotW
 		return nil, err
 	}
 	w := &snapshotWriter{d: d, pageSize: h.PageSize, lock: ltx.LockPgno(h.PageSize)}
-	if d.exists() && d.hdr.PageSize == h.PageSize {
+	if d.exists() && h.Size == 0 {
+		w.pageSize = d.hdr.PageSize // none is as good as another for no page
+	}
+	switch {
+	case d.exists() && d.hdr.PageSize == w.pageSize:
 		c := d.newChange()
 		c.sums.resize(h.Size)
 		w.to = &delta{c}
+		return w, nil
+	case h.Size == 0:
+		w.to = &nothing{d}
 		return w, nil
 	}
 	s, err := d.newStage(h.PageSize)
@@ -147,3 +154,30 @@ func (t *whole) commit(_ context.Context, pos stream.Pos) error {
 	}
 	return t.install(pos)
 }
+
+// nothing is the snapshot of a database without a page, for a replica that has none.
+type nothing struct{ d *Database }
+
+func (t *nothing) set(pgno uint32, _ []byte) error {
+	return fmt.Errorf("%w: page %d of none", stream.ErrCorrupt, pgno)
+}
+
+// add has Follow begin anew, with the pages that there are by then.
+func (t *nothing) add(*stream.TxnReader) error {
+	return fmt.Errorf("%w: the database was created meanwhile", stream.ErrPosMismatch)
+}
+
+func (t *nothing) commit(_ context.Context, pos stream.Pos) error {
+	if pos.PostApplyChecksum != ltx.ChecksumFlag {
+		return fmt.Errorf("%w: no page leads to %s", stream.ErrPosMismatch, pos)
+	}
+	if err := t.d.log.Reset(pos); err != nil {
+		return err
+	}
+	t.d.mu.Lock()
+	t.d.pos = pos
+	t.d.mu.Unlock()
+	return nil
+}
+
+func (t *nothing) drop() error { return nil }
