@@ -25,7 +25,7 @@ files are held open; a second signal ends it anyway.
   -addr ADDR         serve the stream here (default for a primary given as DB: ":9090"; "" serves nothing)
   -upstream URL      follow the database of the same path at this weir
   -passthrough MODE  have the kernel read and write files by itself: auto, where it can; on, or fail; off, slower
-                     (default: $WEIR_PASSTHROUGH, then auto)
+                     (default: $WEIR_PASSTHROUGH, then the configuration, then auto)
   -log-format FORMAT text or json (default: text)
   -log-level LEVEL   debug, info, warn or error (default: info)
 
