@@ -209,6 +209,8 @@ func TestWALAhead(t *testing.T) {
 	for _, mode := range []string{"wal", "delete"} {
 		t.Run(mode, func(t *testing.T) {
 			h, r := newHistory(t, mode, 12), newReplica(t)
+			r.ckptLock.Lock() // a checkpoint syncs the log before it writes to the database
+			defer r.ckptLock.Unlock()
 			r.apply(h.payloads[:6]...)
 			dir := t.TempDir()
 			copyTree(t, filepath.Join(r.dir, stateDir), filepath.Join(dir, stateDir))

@@ -94,8 +94,12 @@ func (w *wal) cut(off int64) {
 }
 
 // nextTxn is the transaction after the last captured one; io.EOF where there
-// is none yet.
-func (d *Database) nextTxn() (walTxn, error) {
+// is none yet. Where the wal-index names one, what was read before that may be
+// the frames of a killed writer, which it overwrote.
+func (d *Database) nextTxn(c committed) (walTxn, error) {
+	if !c.unnamed {
+		return d.wal.rescanTxn()
+	}
 	whole := d.wal.tail == nil
 	t, err := d.wal.scanTxn()
 	if err == nil && !whole && !d.intercepted {

@@ -235,7 +235,7 @@ func TestCommitFrameIsFoundAgain(t *testing.T) {
 		a.d.mu.Lock()
 		defer a.d.mu.Unlock()
 		for range 2 {
-			if txn, err := a.d.nextTxn(); err == nil && len(txn.pages) != 2 || err != nil && a.d.wal.frame == 0 {
+			if txn, err := a.d.nextTxn(committed{unnamed: true}); err == nil && len(txn.pages) != 2 || err != nil && a.d.wal.frame == 0 {
 				a.Errorf("got %d frames, %v, want 2", len(txn.pages), err)
 			}
 		}

@@ -146,7 +146,7 @@ func (d *Database) rebuild(mxFrame uint32) error {
 // captureTxn captures the transaction after the last captured frame; false
 // where there is none.
 func (d *Database) captureTxn(c committed) (bool, error) {
-	t, err := d.nextTxn()
+	t, err := d.nextTxn(c)
 	if errors.Is(err, io.EOF) && c.unnamed {
 		return false, nil
 	}
