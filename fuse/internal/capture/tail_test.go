@@ -241,3 +241,26 @@ func TestCommitFrameIsFoundAgain(t *testing.T) {
 		}
 	})
 }
+
+// The frames of a killed writer were read while nobody had a wal-index. The next writer puts others over them, and names
+// those in one.
+func TestKilledWritersFramesOverwritten(t *testing.T) {
+	a := newWALApp(t, false)
+	for pgno := uint32(2); pgno < 6; pgno++ {
+		a.add(pgno, filled(1))
+	}
+	a.look()
+	a.d.mu.Lock()
+	a.d.wal.tail.took = time.Hour // a look will not read it anew by itself
+	a.d.mu.Unlock()
+	a.rollback(0)
+	a.add(7, filled(2))
+	a.commit(8, filled(3))
+	a.writeIndex(dbfile.IndexHeader{PageSize: 4096, MxFrame: 2, Size: a.d.sums.Len(), FrameCksum: a.sums[2], Salt: a.hdr.Salt})
+	a.d.lookNow()
+	a.check(2)
+	a.wantPage(8, filled(3))
+	if err := a.d.Status().LastError; err != "" {
+		t.Errorf("got error %q, want none", err)
+	}
+}
