@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os/exec"
 	"os/signal"
 	"syscall"
 
@@ -166,11 +167,15 @@ func row(values []driver.Value) string {
 	return b.String()
 }
 
-// pages reads every page. A connection's own cache holds free pages as they were never written, so another one sees what
-// is committed; EXCLUSIVE locking leaves only the own one.
+// pages reads every page. A connection's own cache holds free pages as they were never written (a rollback journal's
+// commit leaves those out), so another one sees what is committed. EXCLUSIVE locking keeps that out; then it is in the
+// file, but in WAL mode, whose commits leave nothing out.
 func (c *Child) pages(how string) (table []byte, err error) {
-	conn := c.conn
-	if how != "own" && !c.exclusive() {
+	conn, exclusive := c.conn, c.is("locking_mode", "exclusive")
+	if how != "own" && exclusive && !c.is("journal_mode", "wal") {
+		return c.filePages()
+	}
+	if how != "own" && !exclusive {
 		if conn, err = Open(c.uri); err != nil {
 			return nil, err
 		}
@@ -187,7 +192,21 @@ func (c *Child) pages(how string) (table []byte, err error) {
 	return encodeSums(data)
 }
 
-func (c *Child) exclusive() bool {
-	rows, err := query(c.conn, "PRAGMA main.locking_mode")
-	return err == nil && len(rows) == 1 && rows[0] == "exclusive"
+// filePages reads the file by another process: to close it in this one would give up SQLite's locks.
+func (c *Child) filePages() ([]byte, error) {
+	path, err := query(c.conn, "SELECT file FROM pragma_database_list WHERE name = 'main'")
+	if err != nil {
+		return nil, err
+	}
+	data, err := exec.Command("cat", path[0]).Output()
+	if err != nil || len(data) == 0 {
+		return nil, err
+	}
+	return encodeSums(data)
+}
+
+// is tells whether a pragma of the main database has a value.
+func (c *Child) is(pragma, value string) bool {
+	rows, err := query(c.conn, "PRAGMA main."+pragma)
+	return err == nil && len(rows) == 1 && rows[0] == value
 }
