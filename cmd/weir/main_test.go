@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"weir/fuse/fusetest"
 )
 
 // The tests of this package run the real binary on real mounts. SQLite runs in child processes, for its locks belong
@@ -49,8 +51,12 @@ func runTests(m *testing.M) int {
 	if err := errors.Join(os.Chmod(dir, 0o755), preconditions(), build(dir)); err != nil {
 		return complain(err)
 	}
+	removeTemp, err := fusetest.TempFiles(dir)
+	if err != nil {
+		return complain(err)
+	}
 	code := m.Run()
-	if err := leftovers(dir); err != nil {
+	if err := errors.Join(removeTemp(), leftovers(dir)); err != nil {
 		return complain(err)
 	}
 	return code

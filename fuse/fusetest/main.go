@@ -31,11 +31,29 @@ func Main(m *testing.M, c *Child) int {
 	if err := preconditions(); err != nil {
 		return report(err)
 	}
+	removeTemp, err := TempFiles(dir)
+	if err != nil {
+		return report(err)
+	}
 	code := m.Run()
-	if err := Leftovers(dir); err != nil {
+	if err := errors.Join(removeTemp(), Leftovers(dir)); err != nil {
 		return report(err)
 	}
 	return code
+}
+
+// TempFiles has SQLite make its temporary files in a directory of their own below dir, which remove removes: a process
+// that is killed between making such a file and taking its name away leaves it, with any SQLite.
+func TempFiles(dir string) (remove func() error, err error) {
+	temp := filepath.Join(dir, "sqlite")
+	if err := os.Mkdir(temp, 0o700); err != nil {
+		return nil, err
+	}
+	// Users without rights use SQLite in some tests. The umask does not count for a chmod.
+	if err := os.Chmod(temp, 0o777); err != nil {
+		return nil, err
+	}
+	return func() error { return os.RemoveAll(temp) }, os.Setenv("SQLITE_TMPDIR", temp)
 }
 
 func report(err error) int {
