@@ -2,6 +2,7 @@
 //
 //	weir mount   mount the databases, capture or follow, until a signal comes
 //	weir demo    a primary and a replica on this machine, watched live
+//	weir bench   what weir costs on this machine's disk
 //	weir version
 //	weir help [COMMAND]
 //

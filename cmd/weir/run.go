@@ -38,7 +38,9 @@ func subcommands() []subcommand {
 		{"mount", "mount the databases and replicate them, until a signal comes", mountHelp, runMount},
 		{"demo", "run a primary and a replica on this machine and watch them", demoHelp, runDemo},
 		{"version", "print the version", "usage: weir version\n", runVersion},
+		{"bench", "measure what weir costs on this disk", benchHelp, runBench},
 		{workerName, "", "", runWorker},
+		{benchWorkerName, "", "", runBenchWorkerJob},
 	}
 }
 

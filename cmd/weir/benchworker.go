@@ -1,0 +1,191 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// benchWorkerName is the hidden command that uses SQLite for weir bench, each in a process of its own.
+const benchWorkerName = "bench-worker"
+
+// benchRows is how many rows are there to be read.
+const benchRows = 50_000
+
+// benchSchema has one table to read and one to write, with rows of 200 bytes and an index, and weir demo's for the lag.
+const benchSchema = `
+CREATE TABLE fixed (id INTEGER PRIMARY KEY, k INTEGER NOT NULL, v TEXT NOT NULL);
+CREATE INDEX fixed_k ON fixed (k);
+WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 50000)
+	INSERT INTO fixed SELECT i, abs(random()), hex(randomblob(96)) FROM n;
+CREATE TABLE growing (id INTEGER PRIMARY KEY, k INTEGER NOT NULL, v TEXT NOT NULL);
+CREATE INDEX growing_k ON growing (k);
+INSERT INTO growing (k, v) VALUES (0, '');
+CREATE TABLE beat (id INTEGER PRIMARY KEY, at INTEGER, mode TEXT, note TEXT);
+PRAGMA journal_mode = WAL;`
+
+// runBenchWorkerJob runs one job on one database and says what it did:
+//
+//	newest DB                              the newest row written, as a number of operations
+//	point DB MMAP FOR                      rows read by their key; MMAP is "mmap" or nothing
+//	scan DB MMAP FOR                       rows read by scans of the table
+//	insert DB MODE SYNCHRONOUS ROWS FOR    transactions of so many rows
+func runBenchWorkerJob(ctx context.Context, args []string, std stdio) error {
+	if len(args) < 2 {
+		return usagef("%s is weir bench's own", benchWorkerName)
+	}
+	db, err := openSQLite(args[1])
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	w := benchWork{Job: args[0]}
+	switch job, args := args[0], args[2:]; {
+	case job == "newest" && len(args) == 0:
+		err = conn.QueryRowContext(ctx, "SELECT max(id) FROM growing").Scan(&w.Ops)
+	case job == "point" && len(args) == 2:
+		w.Ops, w.Spent, err = readPoints(ctx, conn, args)
+	case job == "scan" && len(args) == 2:
+		w.Ops, w.Spent, err = readScans(ctx, conn, args)
+	case job == "insert" && len(args) == 4:
+		w.Ops, w.Spent, err = insertRows(ctx, conn, args)
+	default:
+		return usagef("%s does not know the job %q", benchWorkerName, job)
+	}
+	if err != nil {
+		return err
+	}
+	return json.NewEncoder(std.out).Encode(w)
+}
+
+// repeat runs op once to warm up, then for as long as text says, and returns how many operations that were.
+func repeat(ctx context.Context, text string, op func() (ops int64, err error)) (ops int64, spent time.Duration, err error) {
+	length, err := time.ParseDuration(text)
+	if err != nil {
+		return 0, 0, err
+	}
+	if _, err := op(); err != nil {
+		return 0, 0, err
+	}
+	start := time.Now()
+	for spent = 0; spent < length; spent = time.Since(start) {
+		n, err := op()
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			return 0, 0, err
+		}
+		ops += n
+	}
+	return ops, spent, nil
+}
+
+func setMmap(ctx context.Context, conn *sql.Conn, mmap string) error {
+	size := 0
+	if mmap != "" {
+		size = 1 << 30
+	}
+	_, err := conn.ExecContext(ctx, fmt.Sprintf("PRAGMA mmap_size = %d; PRAGMA cache_size = -256", size))
+	return err
+}
+
+func readPoints(ctx context.Context, conn *sql.Conn, args []string) (int64, time.Duration, error) {
+	if err := setMmap(ctx, conn, args[0]); err != nil {
+		return 0, 0, err
+	}
+	read, err := conn.PrepareContext(ctx, "SELECT v FROM fixed WHERE id = ?")
+	if err != nil {
+		return 0, 0, err
+	}
+	defer read.Close()
+	return repeat(ctx, args[1], func() (int64, error) {
+		var v []byte
+		return 1, read.QueryRow(1 + rand.IntN(benchRows)).Scan(&v)
+	})
+}
+
+func readScans(ctx context.Context, conn *sql.Conn, args []string) (int64, time.Duration, error) {
+	if err := setMmap(ctx, conn, args[0]); err != nil {
+		return 0, 0, err
+	}
+	read, err := conn.PrepareContext(ctx, "SELECT sum(length(v)) FROM fixed")
+	if err != nil {
+		return 0, 0, err
+	}
+	defer read.Close()
+	return repeat(ctx, args[1], func() (int64, error) {
+		var sum int64
+		return benchRows, read.QueryRow().Scan(&sum)
+	})
+}
+
+func insertRows(ctx context.Context, conn *sql.Conn, args []string) (int64, time.Duration, error) {
+	rows, err := strconv.Atoi(args[2])
+	if err != nil {
+		return 0, 0, err
+	}
+	if _, err := conn.ExecContext(ctx, "PRAGMA journal_mode = "+args[0]+"; PRAGMA synchronous = "+args[1]); err != nil {
+		return 0, 0, err
+	}
+	insert, err := conn.PrepareContext(ctx, "INSERT INTO growing (k, v) VALUES (?, ?)")
+	if err != nil {
+		return 0, 0, err
+	}
+	defer insert.Close()
+	text := strings.Repeat("weir ", 38) // 190 bytes
+	one := func() error {
+		_, err := insert.Exec(rand.Int64(), text)
+		return err
+	}
+	return repeat(ctx, args[3], func() (int64, error) {
+		if rows == 1 {
+			return 1, one()
+		}
+		return 1, inTransaction(ctx, conn, rows, one)
+	})
+}
+
+func inTransaction(ctx context.Context, conn *sql.Conn, rows int, one func() error) error {
+	if _, err := conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
+		return err
+	}
+	for range rows {
+		if err := one(); err != nil {
+			return err
+		}
+	}
+	_, err := conn.ExecContext(ctx, "COMMIT")
+	return err
+}
+
+// runBenchWorker runs a job in a process of its own.
+func runBenchWorker(ctx context.Context, args ...string) (w benchWork, err error) {
+	cmd, err := selfCommand(append([]string{benchWorkerName}, args...)...)
+	if err != nil {
+		return w, err
+	}
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		return w, err
+	}
+	if err := cmd.Wait(); err != nil {
+		return w, errors.New(workerText(stderr.String()))
+	}
+	return w, errors.Join(json.Unmarshal(stdout.Bytes(), &w), ctx.Err())
+}
