@@ -20,6 +20,7 @@ import (
 	"weir/fuse/internal/capture"
 	"weir/fuse/internal/dbfile"
 	"weir/fuse/internal/rollback"
+	"weir/fuse/internal/state"
 )
 
 // directory is one mounted directory and the databases of ours in it.
@@ -79,10 +80,10 @@ func (d *directory) open() (err error) {
 	if d.backing, err = d.root.Open("."); err != nil {
 		return err
 	}
-	if err := d.root.MkdirAll(capture.StateDir, 0o700); err != nil {
+	if err := d.root.MkdirAll(state.Dir, 0o700); err != nil {
 		return err
 	}
-	if d.lock, err = d.root.OpenFile(filepath.Join(capture.StateDir, "lock"), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
+	if d.lock, err = d.root.OpenFile(filepath.Join(state.Dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
 		return err
 	}
 	if err := lockFile(d.lock); err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"weir/fuse/internal/capture"
 	"weir/fuse/internal/dbfile"
+	"weir/fuse/internal/state"
 )
 
 // node is a file or directory of a mounted directory.
@@ -46,7 +47,7 @@ func (n *node) self() (*capture.Database, dbfile.Role) {
 // hidden tells whether an entry is weir's own, or a replica that has nothing to
 // show yet.
 func (n *node) hidden(name string) bool {
-	return n.IsRoot() && (name == capture.StateDir || n.dir.unready(name))
+	return n.IsRoot() && (name == state.Dir || n.dir.unready(name))
 }
 
 var _ = (fs.NodeLookuper)((*node)(nil))

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/mattn/go-sqlite3"
 )
 
 // childVar in the environment makes the test binary a child that uses SQLite: its value is the job.
@@ -37,6 +39,10 @@ func runChild(job string, args []string) int {
 			err = childAudit(db)
 		case "hold":
 			err = childHold(db, args[1])
+		case "survey":
+			err = childSurvey(db)
+		case "dump":
+			err = childDump(db, args[1])
 		default:
 			err = fmt.Errorf("no job %q", job)
 		}
@@ -209,7 +215,7 @@ func clients() []client {
 func command(args ...string) *exec.Cmd {
 	cmd := exec.Command(args[0], args[1:]...)
 	switch args[0] {
-	case "weir", "host", "sql", "audit", "hold":
+	case "weir", "host", "sql", "audit", "hold", "survey", "dump":
 		cmd = exec.Command(os.Args[0], args[1:]...)
 		cmd.Env = append(os.Environ(), childVar+"="+args[0])
 	}
@@ -235,13 +241,18 @@ func mustCommand(t *testing.T, args ...string) string {
 // shell runs SQL with the sqlite3 shell. A script of any length comes by standard input.
 func shell(t *testing.T, db, script string) string {
 	t.Helper()
-	cmd := command("sqlite3", "-bail", "-cmd", ".timeout 10000", db)
-	cmd.Stdin = strings.NewReader(script)
-	out, err := cmd.CombinedOutput()
+	out, err := tryShell(db, script)
 	if err != nil {
 		t.Fatalf("sqlite3 %s < %.200q: %v\n%s", db, script, err, out)
 	}
-	return strings.TrimSpace(string(out))
+	return out
+}
+
+func tryShell(db, script string) (string, error) {
+	cmd := command("sqlite3", "-bail", "-cmd", ".timeout 10000", db)
+	cmd.Stdin = strings.NewReader(script)
+	out, err := cmd.CombinedOutput()
+	return strings.TrimSpace(string(out)), err
 }
 
 // background is a child that runs beside the test, until its standard input is closed.
@@ -334,4 +345,39 @@ func (b *lockedBuffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.buf.String()
+}
+
+// childSurvey audits in a loop until standard input ends, and prints a line after the first time.
+func childSurvey(db *sql.DB) error {
+	ctx := untilEOF(context.Background(), os.Stdin)
+	for first := true; ctx.Err() == nil; first = false {
+		if _, err := auditOnce(db); err != nil {
+			return err
+		}
+		if first {
+			fmt.Println("reading")
+		}
+	}
+	return nil
+}
+
+// childDump writes every page to file, sound or not, and prints what integrity_check says.
+func childDump(db *sql.DB, file string) error {
+	result := "ok"
+	if err := db.QueryRow("PRAGMA integrity_check").Scan(&result); err != nil {
+		result = "Error: " + err.Error()
+	}
+	fmt.Println(result)
+	conn, err := db.Conn(context.Background())
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	return conn.Raw(func(c any) error {
+		pages, err := c.(*sqlite3.SQLiteConn).Serialize("main")
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(file, pages, 0o600)
+	})
 }

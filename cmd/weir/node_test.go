@@ -21,6 +21,8 @@ const patience = 20 * time.Second
 type node struct {
 	t     *testing.T
 	name  string
+	weir  string // the binary
+	work  string // directory in which it runs, and has its configuration
 	dir   string // mounted
 	db    string
 	addr  string
@@ -33,20 +35,26 @@ type node struct {
 // newNode makes the files of a node. It does not start it.
 func newNode(t *testing.T, name string) *node {
 	t.Helper()
+	dir := filepath.Join(t.TempDir(), name)
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return newNodeAt(t, name, dir)
+}
+
+// newNodeAt makes a node of a directory that is there.
+func newNodeAt(t *testing.T, name, dir string) *node {
+	t.Helper()
 	addr, err := freeAddr(ownIP())
 	if err != nil {
 		t.Fatal(err)
 	}
 	base := t.TempDir()
 	n := &node{
-		t: t, name: name, addr: addr,
-		dir:  filepath.Join(base, name),
+		t: t, name: name, addr: addr, weir: weirBinary, work: base, dir: dir,
+		db:   filepath.Join(dir, "db"),
 		conf: filepath.Join(base, name+".yml"),
 		log:  filepath.Join(base, name+".log"),
-	}
-	n.db = filepath.Join(n.dir, "db")
-	if err := os.Mkdir(n.dir, 0o755); err != nil {
-		t.Fatal(err)
 	}
 	t.Cleanup(n.cleanUp)
 	return n
@@ -63,15 +71,27 @@ var nodes atomic.Int32
 func newPrimary(t *testing.T) *node {
 	t.Helper()
 	n := newNode(t, "primary")
-	n.configure("addr: %q\ndbs:\n  - path: %s\n", n.addr, n.db)
+	n.lead()
 	return n
 }
 
 func newReplica(t *testing.T, upstream *node) *node {
 	t.Helper()
 	n := newNode(t, "replica")
-	n.configure("addr: %q\ndbs:\n  - path: %s\n    upstream:\n      url: http://%s\n      path: %s\n", n.addr, n.db, upstream.addr, upstream.db)
+	n.follow(upstream)
 	return n
+}
+
+// lead makes the node a primary.
+func (n *node) lead() {
+	n.t.Helper()
+	n.configure("addr: %q\ndbs:\n  - path: %s\n", n.addr, n.db)
+}
+
+// follow makes the node a replica.
+func (n *node) follow(upstream *node) {
+	n.t.Helper()
+	n.configure("addr: %q\ndbs:\n  - path: %s\n    upstream:\n      url: http://%s\n      path: %s\n", n.addr, n.db, upstream.addr, upstream.db)
 }
 
 // startPair starts a primary and a replica of it, without a database yet.
@@ -94,7 +114,7 @@ func (n *node) configure(format string, args ...any) {
 // start starts weir mount with the node's configuration and waits until it serves.
 func (n *node) start(args ...string) {
 	n.t.Helper()
-	n.startWith(append([]string{weirBinary, "mount", "-config", n.conf}, args...)...)
+	n.startWith(append([]string{n.weir, "mount", "-config", n.conf}, args...)...)
 }
 
 // startWith starts weir by any command and waits until it serves, or where it has no address, until it is mounted.
@@ -125,7 +145,7 @@ func (n *node) spawn(args ...string) {
 	}
 	defer log.Close()
 	n.cmd = command(args...)
-	n.cmd.Stdout, n.cmd.Stderr = log, log
+	n.cmd.Stdout, n.cmd.Stderr, n.cmd.Dir = log, log, n.work
 	// Should the tests die, the node is told to unmount.
 	n.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	if err := n.cmd.Start(); err != nil {

@@ -55,6 +55,7 @@ func Mount(at, dir string, start *Image, fail func(n int, o Op) syscall.Errno) (
 	opt.MaxWrite = 1 << 20
 	opt.ExplicitDataCacheControl = true
 	opt.ExtraCapabilities = fuse.CAP_HANDLE_KILLPRIV_V2 // or the kernel asks for an attribute before each write
+	opt.DisabledCapabilities = fuse.CAP_PASSTHROUGH     // or what is mounted over it may not use it: one may be stacked
 	var err error
 	if f.server, err = fs.Mount(at, &node{fs: f, ino: rootIno}, opt); err != nil {
 		return nil, errors.Join(fmt.Errorf("mount crashfs on %s: %w", at, err), f.closeFiles())

@@ -6,16 +6,13 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
 	"weir/fuse/internal/dbfile"
+	"weir/fuse/internal/state"
 	"weir/stream"
 )
-
-// stateDir is where weir keeps its own files, beside the databases: those of a database db are in .weir/db.
-const stateDir = ".weir"
 
 // defaultCheckpointFrames is how many frames SQLite, too, lets gather before a checkpoint.
 const defaultCheckpointFrames = 1000
@@ -102,12 +99,8 @@ func Open(root *os.Root, name string, opt Options) (*Database, error) {
 }
 
 func (d *Database) open(opt stream.LogOptions) error {
-	dir := filepath.Join(stateDir, d.name)
-	if err := d.root.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
 	var err error
-	if d.state, err = d.root.OpenRoot(dir); err != nil {
+	if d.state, err = state.Open(d.root, d.name); err != nil {
 		return err
 	}
 	if d.log, err = stream.OpenLog(d.state, opt); err != nil {

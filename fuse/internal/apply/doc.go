@@ -83,7 +83,9 @@
 //
 // Nothing is synced for a transaction. The position of a replica is what its
 // files say: [Open] copies into the database what the WAL commits, and finds
-// the checksum of all pages in the log.
+// the checksum of all pages in the log. The pages are read for that, unless
+// [Database.Close] saved their checksums, the file is unchanged, and the machine
+// was not started anew since.
 //
 //   - After apply 1 the log is one transaction ahead: its end is moved aside,
 //     and comes again.

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"weir/fuse/internal/state"
 	"weir/stream"
 )
 
@@ -13,17 +14,17 @@ import (
 // the table.
 func FuzzSavedSums(f *testing.F) {
 	dir := f.TempDir()
-	state, err := os.OpenRoot(dir)
+	root, err := os.OpenRoot(dir)
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Cleanup(func() { state.Close() })
+	f.Cleanup(func() { root.Close() })
 	file, err := os.Create(filepath.Join(dir, "db"))
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Cleanup(func() { file.Close() })
-	id, err := identify(file)
+	id, err := state.Identify(file)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -31,10 +32,10 @@ func FuzzSavedSums(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	d := &Database{state: state, file: file}
+	d := &Database{state: root, file: file}
 	f.Fuzz(func(t *testing.T, head, table []byte) {
 		for _, head := range [][]byte{head, append(own, '\n')} {
-			if err := state.WriteFile(sumsName, append(head, table...), 0o600); err != nil {
+			if err := root.WriteFile(sumsName, append(head, table...), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			if sums, err := d.savedSums(); err == nil && sums != nil {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"weir/fuse/internal/dbfile"
+	"weir/fuse/internal/state"
 	"weir/stream"
 )
 
@@ -107,14 +108,14 @@ func (d *Database) setHotAside() error {
 	if n == 0 || b[0] == 0 { // as SQLite decides it
 		return nil
 	}
-	d.logger.Warn("the database was left in the middle of a transaction; it is set aside", "db", d.path, "under", filepath.Join(stateDir, d.name))
+	d.logger.Warn("the database was left in the middle of a transaction; it is set aside", "db", d.path, "under", filepath.Join(state.Dir, d.name))
 	for _, role := range []dbfile.Role{dbfile.RoleDatabase, dbfile.RoleWAL, dbfile.RoleJournal} {
-		aside := filepath.Join(stateDir, d.name, d.name+".bad"+role.Suffix())
+		aside := filepath.Join(state.Dir, d.name, d.name+".bad"+role.Suffix())
 		if err := d.root.Rename(d.name+role.Suffix(), aside); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
-	return syncDir(d.root)
+	return state.SyncDir(d.root)
 }
 
 func ignoreShort(err error) error {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"weir/fuse/internal/dbfile"
+	"weir/fuse/internal/state"
 	"weir/stream"
 )
 
@@ -128,7 +129,7 @@ func TestReopen(t *testing.T) {
 					t.Errorf("db%s is there after a clean end", suffix)
 				}
 			}
-			table := filepath.Join(r.dir, stateDir, "db", sumsName)
+			table := filepath.Join(r.dir, state.Dir, "db", sumsName)
 			if _, err := os.Stat(table); err != nil {
 				t.Error(err)
 			}
@@ -213,7 +214,7 @@ func TestWALAhead(t *testing.T) {
 			defer r.ckptLock.Unlock()
 			r.apply(h.payloads[:6]...)
 			dir := t.TempDir()
-			copyTree(t, filepath.Join(r.dir, stateDir), filepath.Join(dir, stateDir))
+			copyTree(t, filepath.Join(r.dir, state.Dir), filepath.Join(dir, state.Dir))
 			r.apply(h.payloads[6:]...)
 			for _, name := range []string{"db", "db-wal"} {
 				copyTree(t, filepath.Join(r.dir, name), filepath.Join(dir, name))
@@ -274,7 +275,7 @@ func TestForeignFiles(t *testing.T) {
 			t.Error("a database in the middle of a transaction is shown")
 		}
 		for _, name := range []string{"db.bad", "db.bad-journal"} {
-			if _, err := os.Stat(filepath.Join(dir, stateDir, "db", name)); err != nil {
+			if _, err := os.Stat(filepath.Join(dir, state.Dir, "db", name)); err != nil {
 				t.Error(err)
 			}
 		}

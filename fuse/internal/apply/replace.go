@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"weir/fuse/internal/dbfile"
+	"weir/fuse/internal/state"
 	"weir/stream"
 )
 
@@ -55,7 +56,7 @@ func (t *replacement) overwrite(pos stream.Pos) error {
 	if err := d.state.Rename(stageName, replacementName); err != nil {
 		return err
 	}
-	if err := syncDir(d.state); err != nil {
+	if err := state.SyncDir(d.state); err != nil {
 		return err
 	}
 	d.mu.Lock()
@@ -128,11 +129,11 @@ func (d *Database) finishReplacement() error {
 	if err := d.root.Remove(wal); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := syncDir(d.root); err != nil {
+	if err := state.SyncDir(d.root); err != nil {
 		return err
 	}
-	if err := d.root.Rename(filepath.Join(stateDir, d.name, replacementName), d.name); err != nil {
+	if err := d.root.Rename(filepath.Join(state.Dir, d.name, replacementName), d.name); err != nil {
 		return fmt.Errorf("finish replacement: %w", err)
 	}
-	return syncDir(d.root)
+	return state.SyncDir(d.root)
 }

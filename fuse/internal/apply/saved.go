@@ -8,31 +8,15 @@ import (
 	"io/fs"
 	"math"
 	"os"
-	"syscall"
 	"time"
 
 	"weir/fuse/internal/dbfile"
+	"weir/fuse/internal/state"
 	"weir/stream"
 )
 
 // sumsName is the file in the state directory with the page checksums of the last clean Close.
 const sumsName = "replica-sums"
-
-// fileID tells whether a file was changed since: any write moves its times.
-type fileID struct {
-	Inode        uint64
-	Size         int64
-	Mtime, Ctime int64 // ns since the epoch
-}
-
-func identify(f *os.File) (fileID, error) {
-	fi, err := f.Stat()
-	if err != nil {
-		return fileID{}, err
-	}
-	st := fi.Sys().(*syscall.Stat_t)
-	return fileID{st.Ino, st.Size, st.Mtim.Nano(), st.Ctim.Nano()}, nil
-}
 
 // loadSums sets sums to the checksums of the pages in the file: those saved, or else those read.
 func (d *Database) loadSums(page1 []byte, size uint32) (err error) {
@@ -61,11 +45,11 @@ func (d *Database) savedSums() (*stream.Sums, error) {
 	if err != nil {
 		return nil, err
 	}
-	var was fileID
+	var was state.FileID
 	if err := json.Unmarshal(line, &was); err != nil {
 		return nil, err
 	}
-	if is, err := identify(d.file); err != nil || is != was {
+	if is, err := state.Identify(d.file); err != nil || is != was {
 		return nil, err
 	}
 	return stream.ReadSums(r, math.MaxUint32)
@@ -73,7 +57,7 @@ func (d *Database) savedSums() (*stream.Sums, error) {
 
 // saveSums writes the checksums for the next Open. The database file is complete and without a WAL.
 func (d *Database) saveSums() error {
-	id, err := identify(d.file)
+	id, err := state.IdentifySettled(d.file)
 	if err != nil {
 		return err
 	}

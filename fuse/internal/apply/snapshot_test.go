@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"weir/fuse/internal/state"
 	"weir/stream"
 )
 
@@ -177,7 +178,7 @@ func TestReplacementCrash(t *testing.T) {
 	r.close()
 	other := newSource(t, 1024, "wal")
 	other.grow(100)
-	if err := os.WriteFile(filepath.Join(r.dir, stateDir, "db", replacementName), other.state, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(r.dir, state.Dir, "db", replacementName), other.state, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(r.dir, "db"), make([]byte, 9999), 0o600); err != nil {

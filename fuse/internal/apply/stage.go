@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"weir/fuse/internal/dbfile"
+	"weir/fuse/internal/state"
 	"weir/stream"
 )
 
@@ -93,10 +94,10 @@ func (s *stage) install(pos stream.Pos) error {
 	if err := s.file.Sync(); err != nil {
 		return err
 	}
-	if err := d.root.Rename(filepath.Join(stateDir, d.name, stageName), d.name); err != nil {
+	if err := d.root.Rename(filepath.Join(state.Dir, d.name, stageName), d.name); err != nil {
 		return err
 	}
-	if err := syncDir(d.root); err != nil {
+	if err := state.SyncDir(d.root); err != nil {
 		return err
 	}
 	if err := d.startWAL(s.page1, s.size()); err != nil {
@@ -149,12 +150,4 @@ func (d *Database) own(f *os.File) error {
 		return err
 	}
 	return nil
-}
-
-func syncDir(dir *os.Root) error {
-	f, err := dir.Open(".")
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
 }

@@ -7,16 +7,12 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"sync"
 
 	"weir/fuse/internal/dbfile"
+	"weir/fuse/internal/state"
 	"weir/stream"
 )
-
-// StateDir is the directory beside the databases in which weir keeps its own
-// files: for a database db, its log and page checksums are in .weir/db.
-const StateDir = ".weir"
 
 // Options are the optional settings of Open; the zero value works.
 type Options struct {
@@ -101,12 +97,8 @@ func Open(root *os.Root, name string, opt Options) (*Database, error) {
 }
 
 func (d *Database) open(opt stream.LogOptions) error {
-	dir := filepath.Join(StateDir, d.name)
-	if err := d.root.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
 	var err error
-	if d.state, err = d.root.OpenRoot(dir); err != nil {
+	if d.state, err = state.Open(d.root, d.name); err != nil {
 		return err
 	}
 	if opt.Logger == nil {

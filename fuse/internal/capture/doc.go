@@ -70,7 +70,8 @@
 // aside; no follower has seen it. A crash between 3 and 4 is no difference.
 //
 // Open compares checksums of all pages with the log's positions unless the
-// files are unchanged since a clean [Database.Close]. Pages that are not at
+// files are unchanged since a clean [Database.Close], and the machine was not
+// started anew: after a power failure nothing tells that they are. Pages that are not at
 // any logged position (an app wrote while nothing was mounted) become one
 // catch-up transaction where the table of the last position was saved, and a
 // new start of the log where it was not: followers then take a delta.

@@ -8,6 +8,7 @@ import (
 	"github.com/superfly/ltx"
 
 	"weir/fuse/internal/dbfile"
+	"weir/fuse/internal/state"
 	"weir/stream"
 )
 
@@ -18,7 +19,7 @@ func (d *Database) recover() error {
 	if err != nil {
 		return err
 	}
-	db, wal, err := d.identify()
+	db, wal, err := d.identify(state.Identify)
 	if err != nil {
 		return err
 	}

@@ -7,9 +7,9 @@ import (
 	"io/fs"
 	"math"
 	"os"
-	"syscall"
 
 	"weir/fuse/internal/dbfile"
+	"weir/fuse/internal/state"
 	"weir/stream"
 )
 
@@ -21,36 +21,17 @@ const sumsFile = "sums"
 type saved struct {
 	Pos string
 	// Database and WAL are the files when they were saved.
-	Database, WAL fileID
+	Database, WAL state.FileID
 	// Frame is how far the WAL with this Salt was captured.
 	Frame uint32
 	Salt  [2]uint32
 }
 
-// fileID tells whether a file was changed since: any write moves its times.
-type fileID struct {
-	Inode        uint64
-	Size         int64
-	Mtime, Ctime int64 // ns since the epoch
-}
-
-func identify(f *os.File) (id fileID, err error) {
-	if f == nil {
-		return id, nil
-	}
-	fi, err := f.Stat()
-	if err != nil {
-		return id, err
-	}
-	st := fi.Sys().(*syscall.Stat_t)
-	return fileID{st.Ino, st.Size, st.Mtim.Nano(), st.Ctim.Nano()}, nil
-}
-
-func (d *Database) identify() (db, wal fileID, err error) {
-	if db, err = identify(d.db); err != nil {
+func (d *Database) identify(how func(*os.File) (state.FileID, error)) (db, wal state.FileID, err error) {
+	if db, err = how(d.db); err != nil {
 		return db, wal, err
 	}
-	wal, err = identify(d.wal.file)
+	wal, err = how(d.wal.file)
 	return db, wal, err
 }
 
@@ -59,7 +40,7 @@ func (d *Database) save() error {
 	if !d.dirty.empty() {
 		return nil
 	}
-	db, wal, err := d.identify()
+	db, wal, err := d.identify(state.IdentifySettled)
 	if err != nil {
 		return err
 	}

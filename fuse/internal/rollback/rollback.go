@@ -28,6 +28,10 @@ func Journal(path string) error {
 	if err != nil {
 		return err
 	}
+	// A power failure may leave a journal without its database, which SQLite removes where it creates one.
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	db, err := sql.Open("sqlite3", (&url.URL{Scheme: "file", Path: path, RawQuery: "mode=rw"}).String())
 	if err != nil {
 		return err

@@ -44,3 +44,22 @@ func TestNoJournal(t *testing.T) {
 		t.Errorf("a database was created: %v", err)
 	}
 }
+
+// A power failure may leave a journal and not its database, for nobody syncs the directory with synchronous=OFF.
+func TestJournalWithoutDatabase(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "db")
+	journal := path + "-journal"
+	if err := os.WriteFile(journal, []byte("\xd9\xd5\x05\xf9\x20\xa1\x63\xd7 and so on"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := Journal(path); err != nil {
+		t.Error(err)
+	}
+	out, err := exec.Command("sqlite3", path, "CREATE TABLE t (a); SELECT count(*) FROM t").CombinedOutput()
+	if got, want := string(out), "0\n"; err != nil || got != want {
+		t.Errorf("in the new database: %q, %v, want %q", got, err, want)
+	}
+	if _, err := os.Stat(journal); !os.IsNotExist(err) {
+		t.Errorf("the journal is still there: %v", err)
+	}
+}

@@ -1,0 +1,39 @@
+// Package state is what a primary and a replica have in common of weir's own files beside a database, and of how they tell
+// whether somebody else changed a file of it.
+package state
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+)
+
+// Dir is the directory beside the databases in which weir keeps its own files: for a database db, its log and page
+// checksums are in .weir/db.
+const Dir = ".weir"
+
+// Open opens the directory for the database called name in root, and makes it where it is missing. It is durable before
+// anything is put into it: a primary that lost its log's identity would be another database to its replicas.
+func Open(root *os.Root, name string) (*os.Root, error) {
+	dir := filepath.Join(Dir, name)
+	if err := root.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	for _, parent := range []string{".", Dir} {
+		if err := syncDir(root, parent); err != nil {
+			return nil, err
+		}
+	}
+	return root.OpenRoot(dir)
+}
+
+// SyncDir makes durable which names are in dir.
+func SyncDir(dir *os.Root) error { return syncDir(dir, ".") }
+
+func syncDir(root *os.Root, name string) error {
+	d, err := root.Open(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
