@@ -21,7 +21,7 @@ type sink struct {
 func (s *sink) Pos() (string, Pos)                       { return s.id, s.pos }
 func (s *sink) Sums() *Sums                              { return nil }
 func (s *sink) Adopt(_ context.Context, id string) error { s.id = id; return nil }
-func (s *sink) Heard(Pos, time.Time)                     {}
+func (s *sink) Heard(Pos, time.Time, time.Duration)      {}
 func (s *sink) SetConnected(up bool, _ error) {
 	if up {
 		s.took <- struct{}{}

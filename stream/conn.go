@@ -44,16 +44,20 @@ func (d *deadlineWriter) extend() error {
 	return nil
 }
 
-// reader reads the request's body, within timeout for each read.
+// minRate is the slowest that a request's body may come, in bytes a second.
+const minRate = 1 << 10
+
+// reader reads the request's body, within timeout and the time that minRate gives what has come. So a client that
+// sends a byte now and then is not waited for.
 func (d *deadlineWriter) reader(body io.Reader) io.Reader {
+	began, came := time.Now(), 0
 	return readerFunc(func(p []byte) (int, error) {
-		if err := d.extendRead(d.timeout); err != nil {
+		due := d.timeout + time.Duration(came)*time.Second/minRate - time.Since(began)
+		if err := d.extendRead(max(due, 1)); err != nil {
 			return 0, err
 		}
 		n, err := body.Read(p)
-		if err != nil {
-			d.extendRead(0)
-		}
+		came += n
 		return n, err
 	})
 }

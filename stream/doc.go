@@ -72,6 +72,9 @@
 // reads the record, writes it and flushes. A follower that does not read holds
 // up its own handler only, until WriteTimeout.
 //
+// A heartbeat carries the upstream's position and its own lag, so that along a
+// chain of replicas lags add up. It waits for nothing but the log.
+//
 //	GET  no position   a snapshot: all pages
 //	GET  a position    the transactions after it, or 409
 //	POST page sums     a delta: the pages that differ
@@ -79,7 +82,8 @@
 // Snapshot and delta are taken while writes go on. Their pages may be of
 // different states; the transactions from the position in hello to the one in
 // done, applied over them, make them one. The replica publishes at done, if the
-// checksum is right.
+// checksum is right. Only some snapshots read pages at a time, the others beat
+// meanwhile; one that waits for its follower to take pages lets others read.
 //
 // A 409 says which conflict it is: the position is not in the log, so that the
 // follower should send its sums, or the identity is another database's, which
@@ -96,6 +100,9 @@
 // io.ErrUnexpectedEOF where the bytes end early, [ErrCorrupt] where they are
 // wrong.
 //
+// A server refuses (503) streams beyond MaxStreams, and page checksums beyond
+// MaxSums at a time, and gives up on those that come more slowly than minRate.
+//
 // # Locks and goroutines
 //
 // Log.mu guards a log; Log.syncing is taken before it. Server.mu guards the
@@ -104,5 +111,5 @@
 // last record belong to whoever has the TxnWriter, without a lock.
 //
 // Follow runs in its caller's goroutine. A handler has one more only while a
-// snapshot is read, for its heartbeats. Server.Close waits for all handlers.
+// snapshot is read or waits for that, for its heartbeats. Server.Close waits for all handlers.
 package stream

@@ -24,16 +24,17 @@ type model struct {
 	t   testing.TB
 	log *Log
 
-	mu     sync.Mutex
-	pages  [][]byte // by page number, from 1
-	sums   *Sums
-	heard  Pos
-	up     bool
-	err    error         // of the last SetConnected
-	failed int           // how many there were
-	moved  chan struct{} // closed and replaced when the above changes
-	deltas int           // snapshots and deltas completed
-	took   int           // pages that came in them
+	mu            sync.Mutex
+	pages         [][]byte // by page number, from 1
+	sums          *Sums
+	heard         Pos
+	lag, heardLag time.Duration
+	up            bool
+	err           error         // of the last SetConnected
+	failed        int           // how many there were
+	moved         chan struct{} // closed and replaced when the above changes
+	deltas        int           // snapshots and deltas completed
+	took          int           // pages that came in them
 
 	onPage  func()                 // called in Snapshot before each page, unlocked
 	onApply func(p []byte) []byte  // garbles a page that is applied
@@ -296,10 +297,12 @@ func (m *model) Apply(_ context.Context, payload io.Reader, n int64) error {
 	return nil
 }
 
-func (m *model) Heard(pos Pos, at time.Time) {
+func (m *model) Lag() time.Duration { return m.lag }
+
+func (m *model) Heard(pos Pos, at time.Time, lag time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.heard = pos
+	m.heard, m.heardLag = pos, lag
 	if d := time.Since(at); d < 0 || d > time.Minute {
 		m.t.Errorf("heard a clock %s ago", d)
 	}

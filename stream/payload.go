@@ -64,8 +64,16 @@ func parsePos(b []byte) Pos {
 	return Pos{TXID: TXID(binary.BigEndian.Uint64(b)), PostApplyChecksum: Checksum(binary.BigEndian.Uint64(b[8:]))}
 }
 
-func appendBeat(b []byte, p Pos, at time.Time) []byte {
-	return binary.BigEndian.AppendUint64(appendPos(b, p), uint64(at.UnixNano()))
+// beat is the payload of recordBeat.
+type beat struct {
+	pos Pos
+	at  time.Time
+	lag time.Duration
+}
+
+func (h beat) append(b []byte) []byte {
+	b = binary.BigEndian.AppendUint64(appendPos(b, h.pos), uint64(h.at.UnixNano()))
+	return binary.BigEndian.AppendUint64(b, uint64(h.lag))
 }
 
 func parseDone(b []byte) (Pos, error) {
@@ -75,11 +83,19 @@ func parseDone(b []byte) (Pos, error) {
 	return parsePos(b), nil
 }
 
-func parseBeat(b []byte) (Pos, time.Time, error) {
+func parseBeat(b []byte) (beat, error) {
 	if len(b) != beatSize {
-		return Pos{}, time.Time{}, fmt.Errorf("%w: beat of %d bytes, want %d", ErrCorrupt, len(b), beatSize)
+		return beat{}, fmt.Errorf("%w: beat of %d bytes, want %d", ErrCorrupt, len(b), beatSize)
 	}
-	return parsePos(b), time.Unix(0, int64(binary.BigEndian.Uint64(b[posSize:]))), nil
+	h := beat{
+		pos: parsePos(b),
+		at:  time.Unix(0, int64(binary.BigEndian.Uint64(b[posSize:]))),
+		lag: time.Duration(binary.BigEndian.Uint64(b[posSize+8:])),
+	}
+	if h.lag < 0 {
+		return beat{}, fmt.Errorf("%w: beat with a lag of %d ns", ErrCorrupt, h.lag)
+	}
+	return h, nil
 }
 
 // packPage returns page as an LZ4 block in buf, or page itself where that is

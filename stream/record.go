@@ -24,7 +24,7 @@ import (
 //	helo  (page* txn* done)  txn*
 //
 // where the middle is there only if helo announces pages, and beat may stand
-// between any two records.
+// anywhere, before helo too, while a snapshot waits for its turn.
 const (
 	// recordHello opens a stream.
 	//
@@ -55,6 +55,7 @@ const (
 	//
 	//	u64 u64   its position
 	//	u64       its clock, ns since the Unix epoch
+	//	u64       its own lag, ns: how far behind its upstream it is, 0 on a primary
 	recordBeat recordType = "beat"
 )
 
@@ -67,7 +68,7 @@ const (
 	recordOverhead   = recordHeaderSize + recordFooterSize
 	helloSize        = 4*4 + posSize + idLen
 	posSize          = 16
-	beatSize         = posSize + 8
+	beatSize         = posSize + 2*8
 	idLen            = 32
 )
 

@@ -68,11 +68,14 @@ type follower struct {
 	ctx context.Context // its handler's
 	opt ServerOptions
 
+	reading chan struct{} // the server's
+	reads   bool          // has put a value into reading. Of the handler's goroutine.
+
 	mu   sync.Mutex // guards all below while a snapshot has its own heartbeat
 	w    *bufio.Writer
 	conn *deadlineWriter
 	buf  []byte
-	lz   lz4.Compressor
+	lz   *lz4.Compressor // of a snapshot's pages
 	lzTo []byte
 	in   *bufio.Reader // of the log
 }
@@ -85,11 +88,11 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, d *served, req re
 	defer conn.end(false)
 	defer context.AfterFunc(d.ctx, func() { cancel(); conn.end(true) })()
 	f := &follower{
-		db: d.db, log: d.db.Log(), ctx: ctx, opt: s.opt, conn: conn,
+		db: d.db, log: d.db.Log(), ctx: ctx, opt: s.opt, conn: conn, reading: s.reading,
 		w: bufio.NewWriterSize(conn, streamBuffer), in: bufio.NewReaderSize(nil, streamBuffer), buf: make([]byte, streamBuffer),
 	}
 	logger := s.opt.Logger.With("db", d.path, "follower", r.RemoteAddr)
-	reader, err := f.begin(req, r.Body)
+	reader, err := s.begin(f, req, r.Body)
 	if reader != nil {
 		defer reader.Close()
 	}
@@ -109,14 +112,15 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, d *served, req re
 }
 
 // begin opens the stream, up to where transactions follow one after another.
-func (f *follower) begin(req request, body io.Reader) (*LogReader, error) {
+func (s *Server) begin(f *follower, req request, body io.Reader) (*LogReader, error) {
 	if req.delta {
-		have, err := f.readSums(body)
+		have, err := s.readSums(f, body)
 		if err != nil {
-			return nil, refuse(http.StatusBadRequest, "%v", err)
+			return nil, err
 		}
 		return f.snapshot(have)
 	}
+	f.conn.extendRead(0) // the request is read; the connection is watched for its end, which may be long in coming
 	if !req.hasPos && f.log.Published() != (Pos{}) {
 		return f.snapshot(nil)
 	}
@@ -129,22 +133,36 @@ func (f *follower) begin(req request, body io.Reader) (*LogReader, error) {
 	if err != nil {
 		return nil, err
 	}
-	st := f.db.Status()
-	return reader, f.hello(hello{SnapshotHeader: SnapshotHeader{Pos: req.pos, PageSize: st.PageSize, Size: st.Size}})
+	// Sizes are for those who get pages: to ask the database now would wait for a transaction that it captures.
+	f.header()
+	return reader, f.hello(hello{SnapshotHeader: SnapshotHeader{Pos: req.pos}})
 }
 
-func (f *follower) hello(h hello) error {
-	h.id = f.log.ID()
+// header announces a stream, before its first byte.
+func (f *follower) header() {
 	header := f.conn.w.Header()
 	header.Set("Content-Type", "application/octet-stream")
 	header.Set("Cache-Control", "no-store")
 	header.Set("Connection", "close")
 	header.Set("X-Accel-Buffering", "no") // or nginx holds transactions back
-	f.buf = appendRecord(f.buf[:0], recordHello, h.append(nil))
-	if _, err := f.w.Write(f.buf); err != nil {
+}
+
+// hello is sent at once; what follows may take time to come.
+func (f *follower) hello(h hello) error {
+	h.id = f.log.ID()
+	if err := f.record(recordHello, h.append(nil)); err != nil {
 		return err
 	}
 	return f.flush()
+}
+
+// record writes a short record.
+func (f *follower) record(t recordType, payload ...[]byte) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.buf = appendRecord(f.buf[:0], t, payload...)
+	_, err := f.w.Write(f.buf)
+	return err
 }
 
 // follow streams transactions as they are published.
@@ -184,11 +202,7 @@ func (f *follower) follow(reader *LogReader) error {
 var ready = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
 
 func (f *follower) beat() error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.buf = appendRecord(f.buf[:0], recordBeat, appendBeat(nil, f.log.Published(), time.Now()))
-	_, err := f.w.Write(f.buf)
-	return err
+	return f.record(recordBeat, beat{pos: f.log.Published(), at: time.Now(), lag: f.db.Lag()}.append(nil))
 }
 
 func (f *follower) flush() error {

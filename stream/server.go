@@ -21,6 +21,9 @@ type ServerOptions struct {
 	Logger       *slog.Logger  // slog.Default
 	Heartbeat    time.Duration // between two heartbeats; 1 second
 	WriteTimeout time.Duration // for a follower to take what is written; 30 seconds
+	MaxStreams   int           // of each database; 256
+	MaxSums      int           // followers that send their page checksums at the same time; 16
+	MaxReading   int           // snapshots for which pages are read at the same time; 2
 }
 
 // A Server serves databases to followers over HTTP. It is an http.Handler for
@@ -28,6 +31,9 @@ type ServerOptions struct {
 type Server struct {
 	opt ServerOptions
 	mux *http.ServeMux
+
+	taking  chan struct{} // has a value for each follower whose page checksums are being read
+	reading chan struct{} // has one for each snapshot that reads pages
 
 	mu     sync.Mutex // guards all below
 	dbs    map[string]*served
@@ -49,7 +55,11 @@ func NewServer(opt ServerOptions) *Server {
 	opt.Heartbeat = cmp.Or(opt.Heartbeat, time.Second)
 	opt.WriteTimeout = cmp.Or(opt.WriteTimeout, 30*time.Second)
 	opt.Logger = cmp.Or(opt.Logger, slog.Default())
-	s := &Server{opt: opt, mux: http.NewServeMux(), dbs: make(map[string]*served)}
+	opt.MaxStreams = cmp.Or(opt.MaxStreams, 256)
+	s := &Server{
+		opt: opt, mux: http.NewServeMux(), dbs: make(map[string]*served),
+		taking: make(chan struct{}, cmp.Or(opt.MaxSums, 16)), reading: make(chan struct{}, cmp.Or(opt.MaxReading, 2)),
+	}
 	s.mux.HandleFunc("GET /{$}", s.index)
 	s.mux.HandleFunc("GET /status", s.status)
 	s.mux.HandleFunc("GET /stream", s.stream)
@@ -125,8 +135,14 @@ func (e *refusal) write(w http.ResponseWriter) {
 	if e.conflict != "" {
 		w.Header().Set(conflictHeader, e.conflict)
 	}
+	if e.code == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", retryAfter)
+	}
 	http.Error(w, e.text, e.code)
 }
+
+// retryAfter is in seconds.
+const retryAfter = "5"
 
 // enter finds the database for a stream and counts the stream until leave.
 func (s *Server) enter(path string) (*served, error) {
@@ -141,6 +157,9 @@ func (s *Server) enter(path string) (*served, error) {
 	d := s.dbs[path]
 	if d == nil {
 		return nil, refuse(http.StatusNotFound, "no database %s is served here; %s", path, s.listing())
+	}
+	if d.followers >= s.opt.MaxStreams {
+		return nil, refuse(http.StatusServiceUnavailable, "%s has %d followers, the most that are served at once: follow one of them, or try again later", path, d.followers)
 	}
 	d.followers++
 	d.streams.Add(1)

@@ -79,9 +79,14 @@ func (s *session) run(from Pos) error {
 	}
 }
 
-// hello reads the stream's first record and checks that it is what was asked for.
+// hello reads the stream's first record but for beats, and checks that it is what was asked for.
 func (s *session) hello(from Pos) error {
 	t, n, err := s.in.next()
+	for err == nil && t == recordBeat {
+		if err = s.beat(n); err == nil {
+			t, n, err = s.in.next()
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -205,12 +210,12 @@ func (s *session) beat(n int64) error {
 	if err != nil {
 		return err
 	}
-	pos, at, err := parseBeat(b)
-	if err != nil {
+	h, err := parseBeat(b)
+	if err != nil || s.id == "" { // before hello it says only that the upstream is there
 		return err
 	}
-	s.r.Heard(pos, at)
-	if _, at := s.r.Pos(); s.snap == nil && at == pos {
+	s.r.Heard(h.pos, h.at, h.lag)
+	if _, own := s.r.Pos(); s.snap == nil && own == h.pos {
 		s.f.progress()
 	}
 	return nil

@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"net/http"
 	"time"
 
+	"github.com/pierrec/lz4/v4"
 	"github.com/superfly/ltx"
 )
 
@@ -17,16 +19,33 @@ import (
 // the database that are kept while it gets a delta.
 const sumsBeyond = 1 << 20
 
-func (f *follower) readSums(body io.Reader) (*Sums, error) {
+// readSums reads a follower's page checksums, if not too many others send theirs.
+func (s *Server) readSums(f *follower, body io.Reader) (*Sums, error) {
+	select {
+	case s.taking <- struct{}{}:
+		defer func() { <-s.taking }()
+	default:
+		return nil, refuse(http.StatusServiceUnavailable, "%d followers are sending their page checksums: try again later", cap(s.taking))
+	}
 	size := f.db.Status().Size
 	r := bufio.NewReader(f.conn.reader(body))
-	return readSums(r, math.MaxUint32, min(size, math.MaxUint32-sumsBeyond)+sumsBeyond)
+	have, err := readSums(r, math.MaxUint32, min(size, math.MaxUint32-sumsBeyond)+sumsBeyond)
+	if err != nil {
+		return nil, refuse(http.StatusBadRequest, "%v", err)
+	}
+	return have, f.conn.extendRead(0)
 }
 
 // snapshot streams a snapshot, or a delta to have, with the transactions that
 // complete it.
 func (f *follower) snapshot(have *Sums) (reader *LogReader, err error) {
-	stop := func() {}
+	f.header()
+	f.lz = new(lz4.Compressor)
+	stop := f.keepBeating()
+	defer func() { stop() }()
+	if err := f.acquire(); err != nil {
+		return nil, err
+	}
 	begin := func(h SnapshotHeader) error {
 		if !ltx.IsValidPageSize(h.PageSize) {
 			return errors.New("the database has no page size yet")
@@ -34,13 +53,10 @@ func (f *follower) snapshot(have *Sums) (reader *LogReader, err error) {
 		if reader, err = f.log.Reader(h.Pos); err != nil {
 			return err
 		}
-		if err := f.hello(hello{pages: true, SnapshotHeader: h}); err != nil {
-			return err
-		}
-		stop = f.keepBeating()
-		return nil
+		return f.hello(hello{pages: true, SnapshotHeader: h})
 	}
 	until, err := f.db.Snapshot(f.ctx, have, begin, f.page)
+	f.release()
 	stop()
 	if err == nil && reader == nil {
 		err = errors.New("the database did not begin it")
@@ -66,16 +82,44 @@ func (f *follower) snapshot(have *Sums) (reader *LogReader, err error) {
 }
 
 func (f *follower) page(pgno uint32, data []byte) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	if len(f.lzTo) < len(data) {
 		f.lzTo = make([]byte, len(data))
 	}
+	packed := packPage(f.lz, data, f.lzTo)
 	var b [4]byte
 	binary.BigEndian.PutUint32(b[:], pgno)
-	f.buf = appendRecord(f.buf[:0], recordPage, b[:], packPage(&f.lz, data, f.lzTo))
-	_, err := f.w.Write(f.buf)
-	return err
+	if f.fits(recordOverhead + len(b) + len(packed)) {
+		return f.record(recordPage, b[:], packed)
+	}
+	// The network may take long: meanwhile others read.
+	f.release()
+	return errors.Join(f.record(recordPage, b[:], packed), f.acquire())
+}
+
+// fits tells whether n bytes go into the buffer.
+func (f *follower) fits(n int) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return n <= f.w.Available()
+}
+
+// acquire waits for the right to read pages. All the pages of a snapshot are read, so that many snapshots at once would
+// leave the disk and the database's mutex to no one else.
+func (f *follower) acquire() error {
+	select {
+	case f.reading <- struct{}{}:
+		f.reads = true
+		return nil
+	case <-f.ctx.Done():
+		return f.ctx.Err()
+	}
+}
+
+func (f *follower) release() {
+	if f.reads {
+		f.reads = false
+		<-f.reading
+	}
 }
 
 // keepBeating sends heartbeats until stop has returned: a delta may take long

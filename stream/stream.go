@@ -26,6 +26,11 @@ type Database interface {
 	Snapshot(ctx context.Context, have *Sums, begin func(SnapshotHeader) error, page func(pgno uint32, data []byte) error) (until Pos, err error)
 
 	Status() Status
+
+	// Lag is how far behind what it replicates the database is; 0 on a primary.
+	// Heartbeats carry it: it waits for no transaction that is being captured
+	// or applied.
+	Lag() time.Duration
 }
 
 // Replica is what [Follow] feeds. Its methods are called by one goroutine.
@@ -50,8 +55,9 @@ type Replica interface {
 	// BeginSnapshot begins a snapshot, or a delta to what Sums returned.
 	BeginSnapshot(ctx context.Context, id string, h SnapshotHeader) (SnapshotWriter, error)
 
-	// Heard tells of the upstream's position, and of its clock when it was there.
-	Heard(pos Pos, at time.Time)
+	// Heard tells of the upstream's position, of its clock when it was there,
+	// and how far it was then behind its own upstream.
+	Heard(pos Pos, at time.Time, lag time.Duration)
 
 	// SetConnected tells that the stream has begun, or why it ended.
 	SetConnected(bool, error)
@@ -91,7 +97,7 @@ type Status struct {
 	Upstream    string
 	UpstreamPos Pos // as last heard
 	Connected   bool
-	Lag         time.Duration // how far behind the upstream
+	Lag         time.Duration // how far behind the primary, at least
 
 	LastError string // that still stands
 }

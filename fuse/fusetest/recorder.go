@@ -206,7 +206,7 @@ func (s *recorderSnapshot) Commit(_ context.Context, until stream.Pos) error {
 func (s *recorderSnapshot) Abort() error { return nil }
 
 // Heard implements [stream.Replica].
-func (r *Recorder) Heard(stream.Pos, time.Time) {}
+func (r *Recorder) Heard(stream.Pos, time.Time, time.Duration) {}
 
 // SetConnected implements [stream.Replica].
 func (r *Recorder) SetConnected(connected bool, _ error) {

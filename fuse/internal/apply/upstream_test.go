@@ -15,42 +15,81 @@ func TestStatus(t *testing.T) {
 	}
 	r.apply(s.payloads...)
 	r.SetConnected(true, nil)
-	r.Heard(s.pos, time.Now())
+	r.Heard(s.pos, time.Now(), 0)
 	if got := r.Status(); !got.Connected || got.Pos != s.pos || got.UpstreamPos != s.pos || got.Lag != 0 || got.PageSize != 4096 || int(got.Size) != len(s.state)/4096 {
 		t.Errorf("got %+v, want it connected at %s without lag", got, s.pos)
 	}
 	next := s.grow(10)
-	r.Heard(s.pos, time.Now())
+	r.Heard(s.pos, time.Now(), 0)
 	time.Sleep(5 * time.Millisecond)
 	if got := r.Status().Lag; got < 5*time.Millisecond {
 		t.Errorf("got a lag of %v after 5ms behind", got)
 	}
 	r.apply(next)
+	if got := r.Status().Lag; got != 0 {
+		t.Errorf("got a lag of %v, want it caught up", got)
+	}
 	r.SetConnected(false, errors.New("cut"))
-	if got := r.Status(); got.Lag != 0 || got.Connected || got.LastError != "cut" {
-		t.Errorf("got %+v, want it caught up and not connected", got)
+	time.Sleep(5 * time.Millisecond)
+	if got := r.Status(); got.Lag < 5*time.Millisecond || got.Connected || got.LastError != "cut" {
+		t.Errorf("got %+v, want it not connected and perhaps behind since then", got)
+	}
+}
+
+// The lag that a replica's own replicas are told of is to be had while a transaction is published.
+func TestLagDoesNotWait(t *testing.T) {
+	r := newReplica(t)
+	r.SetConnected(true, nil)
+	r.Heard(stream.Pos{}, time.Now(), time.Minute)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	lag := make(chan time.Duration, 1)
+	go func() { lag <- r.Lag() }()
+	select {
+	case got := <-lag:
+		if got < time.Minute {
+			t.Errorf("got %v, want what the upstream is behind, 1m", got)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("it waits for the database")
 	}
 }
 
 func TestLag(t *testing.T) {
 	pos := func(n stream.TXID) stream.Pos { return stream.Pos{TXID: n} }
 	at := func(n int) time.Time { return time.Unix(int64(n), 0) }
-	var u upstream
+	u := upstream{heardAt: at(99), caughtUp: at(99), connected: true}
 	for _, tc := range []struct {
-		heard, own stream.TXID
+		heard, own stream.TXID // heard 0: nothing is heard
 		now        int
-		want       time.Duration
+		want       int // seconds
+		why        string
 	}{
-		{5, 5, 100, 0},
-		{7, 5, 101, 0}, // the upstream has only just moved on
-		{9, 6, 104, 3 * time.Second},
-		{9, 8, 106, 5 * time.Second},
-		{9, 9, 107, 0},
-		{12, 9, 110, 0},
+		{5, 5, 100, 0, "caught up"},
+		{7, 5, 101, 0, "the upstream has only just moved on"},
+		{9, 6, 104, 3, "behind"},
+		{9, 8, 106, 5, "still behind"},
+		{9, 9, 107, 0, "caught up"},
+		{12, 9, 109, 0, "the upstream has only just moved on"},
+		{0, 9, 110, 1, "behind"},
+		{0, 12, 111, 0, "caught up"},
+		{0, 12, 120, 11, "the upstream is silent"},
+		{14, 12, 121, 12, "it has moved on meanwhile, nobody knows when"},
+		{14, 14, 122, 0, "caught up"},
 	} {
-		u.heard(pos(tc.heard), pos(tc.own), at(tc.now))
-		if got := u.lag(pos(tc.own), at(tc.now)); got != tc.want {
-			t.Errorf("at %d, %d of %d: got %v, want %v", tc.now, tc.own, tc.heard, got, tc.want)
+		if tc.heard > 0 {
+			u.heard(pos(tc.heard), pos(tc.own), 0, at(tc.now))
 		}
+		if got := u.lag(pos(tc.own), at(tc.now)); got != time.Duration(tc.want)*time.Second {
+			t.Errorf("at %d, %d of %d, %s: got %v, want %ds", tc.now, tc.own, u.pos.TXID, tc.why, got, tc.want)
+		}
+	}
+	u.heard(pos(14), pos(14), time.Minute, at(123))
+	if got := u.lag(pos(14), at(124)); got != time.Minute {
+		t.Errorf("caught up with what is a minute behind: got %v", got)
+	}
+	u.connected = false
+	if got := u.lag(pos(14), at(125)); got != time.Minute+2*time.Second {
+		t.Errorf("not connected, last heard 2s ago of what was a minute behind: got %v", got)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"time"
 
 	"weir/fuse/internal/dbfile"
 	"weir/fuse/internal/state"
@@ -188,6 +189,9 @@ func (d *Database) Status() stream.Status {
 	}
 	return s
 }
+
+// Lag implements [stream.Database].
+func (d *Database) Lag() time.Duration { return 0 }
 
 // note keeps err for Status and says it once, until another or none comes.
 // The caller holds mu.
