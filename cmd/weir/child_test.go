@@ -28,6 +28,10 @@ func runChild(job string, args []string) int {
 		return run(context.Background(), args, os.Stdin, os.Stdout, os.Stderr)
 	case "host":
 		return complain(becomeHost(args))
+	case "load":
+		return complainOf(childLoad(args[0]))
+	case "audits":
+		return complainOf(childAudits(args[0]))
 	}
 	db, err := openSQLite(args[0])
 	if err == nil {
@@ -47,6 +51,11 @@ func runChild(job string, args []string) int {
 			err = fmt.Errorf("no job %q", job)
 		}
 	}
+	return complainOf(err)
+}
+
+// complainOf is the exit code of a child that ends with err.
+func complainOf(err error) int {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "Error:", err)
 		return 1
@@ -215,7 +224,7 @@ func clients() []client {
 func command(args ...string) *exec.Cmd {
 	cmd := exec.Command(args[0], args[1:]...)
 	switch args[0] {
-	case "weir", "host", "sql", "audit", "hold", "survey", "dump":
+	case "weir", "host", "sql", "audit", "hold", "survey", "dump", "load", "audits":
 		cmd = exec.Command(os.Args[0], args[1:]...)
 		cmd.Env = append(os.Environ(), childVar+"="+args[0])
 	}
