@@ -2,10 +2,13 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
 	"testing"
+
+	"weir/stream"
 )
 
 // get returns the status and the body of a request to the node. It is for answers that end.
@@ -25,6 +28,31 @@ func (n *node) get(method, target string) (status int, body string) {
 		n.t.Fatal(err)
 	}
 	return resp.StatusCode, string(data)
+}
+
+// status is what the node says of its database.
+func (n *node) status() (stream.Status, error) {
+	_, body := n.get("GET", "/status")
+	var all []stream.Status
+	if err := json.Unmarshal([]byte(body), &all); err != nil {
+		return stream.Status{}, err
+	}
+	if len(all) != 1 {
+		return stream.Status{}, fmt.Errorf("got %d databases, want one: %s", len(all), body)
+	}
+	return all[0], nil
+}
+
+// awaitStatus waits until the node's status is as wanted.
+func (n *node) awaitStatus(what string, wanted func(stream.Status) bool) {
+	n.t.Helper()
+	n.eventually(what, func() error {
+		st, err := n.status()
+		if err == nil && !wanted(st) {
+			err = fmt.Errorf("got %+v", st)
+		}
+		return err
+	})
 }
 
 func TestHTTP(t *testing.T) {
