@@ -19,6 +19,10 @@ type Config struct {
 	Logger    *slog.Logger // default: none
 
 	Passthrough Passthrough // default: where it can be had
+
+	// Instance is that of the [stream.Server] that serves the databases, "" where
+	// none does.
+	Instance string
 }
 
 // Database is one database to capture, or, with an upstream, to replicate.
@@ -60,7 +64,7 @@ func Mount(ctx context.Context, cfg Config) (*Mounts, error) {
 	ctx, m.stop = context.WithCancel(context.WithoutCancel(ctx))
 	for _, db := range cfg.Databases {
 		if db.Upstream != nil {
-			m.follow(ctx, db, cfg.Logger)
+			m.follow(ctx, db, stream.FollowOptions{Logger: cfg.Logger.With("db", db.Path), Instance: cfg.Instance})
 		}
 	}
 	return m, nil
@@ -112,13 +116,12 @@ func byDirectory(databases []Database) []*group {
 }
 
 // follow feeds the replica db from its upstream until stop is called.
-func (m *Mounts) follow(ctx context.Context, db Database, logger *slog.Logger) {
+func (m *Mounts) follow(ctx context.Context, db Database, opt stream.FollowOptions) {
 	replica := m.directory(db).applies[filepath.Base(db.Path)]
 	m.following.Go(func() {
-		opt := stream.FollowOptions{Logger: logger.With("db", db.Path)}
 		err := stream.Follow(ctx, db.Upstream.URL, db.Upstream.Path, replica, opt)
 		if err != nil && ctx.Err() == nil {
-			logger.Error("following has ended", "db", db.Path, "err", err)
+			opt.Logger.Error("following has ended", "err", err)
 		}
 	})
 }

@@ -45,24 +45,6 @@ func (l *Log) Reset(p Pos) error {
 	return l.change(func() error { return l.restart(p) })
 }
 
-// SetID gives the log another identity; a replica's has its upstream's. Unless
-// it has that already, the records are set aside and the log begins anew where
-// it ends now.
-func (l *Log) SetID(id string) error {
-	if !validID(id) {
-		return fmt.Errorf("identity %q is not %d hex digits", id, idLen)
-	}
-	return l.change(func() error {
-		if id == l.id {
-			return nil
-		}
-		if err := l.writeID(id); err != nil {
-			return err
-		}
-		return l.restart(l.last())
-	})
-}
-
 // change runs f under mu and then lets readers see what became of the log.
 func (l *Log) change(f func() error) error {
 	l.mu.Lock()

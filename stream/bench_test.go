@@ -18,10 +18,13 @@ type sink struct {
 	took chan struct{}
 }
 
-func (s *sink) Pos() (string, Pos)                       { return s.id, s.pos }
-func (s *sink) Sums() *Sums                              { return nil }
-func (s *sink) Adopt(_ context.Context, id string) error { s.id = id; return nil }
-func (s *sink) Heard(Pos, time.Time, time.Duration)      {}
+func (s *sink) Pos() (string, Pos) { return s.id, s.pos }
+func (s *sink) Sums() *Sums        { return nil }
+func (s *sink) Adopt(_ context.Context, l Lineage, _ []string) error {
+	s.id = l.ID
+	return nil
+}
+func (s *sink) Heard(Pos, time.Time, time.Duration) {}
 func (s *sink) SetConnected(up bool, _ error) {
 	if up {
 		s.took <- struct{}{}
@@ -41,7 +44,7 @@ func (s *sink) Apply(_ context.Context, r io.Reader, n int64) error {
 	return nil
 }
 
-func (s *sink) BeginSnapshot(context.Context, string, SnapshotHeader) (SnapshotWriter, error) {
+func (s *sink) BeginSnapshot(context.Context, SnapshotHeader) (SnapshotWriter, error) {
 	panic("no snapshot is needed")
 }
 

@@ -364,7 +364,7 @@ func FuzzTxnReader(f *testing.F) {
 func FuzzRecords(f *testing.F) {
 	id := strings.Repeat("0", idLen)
 	page := bytes.Repeat([]byte("page"), 128)
-	f.Add(appendRecord(nil, recordHello, hello{pages: true, SnapshotHeader: SnapshotHeader{PageSize: 512, Size: 1}, id: id}.append(nil)))
+	f.Add(appendRecord(nil, recordHello, hello{pages: true, SnapshotHeader: SnapshotHeader{PageSize: 512, Size: 1}, Lineage: Lineage{id, []Ancestor{{id, testFork}}}, via: []string{id, id}}.append(nil)))
 	f.Add(appendRecord(nil, recordBeat, make([]byte, beatSize)))
 	f.Add(appendRecord(nil, recordDone, make([]byte, posSize)))
 	f.Add(appendRecord(nil, recordPage, []byte{0, 0, 0, 1}, page))

@@ -12,6 +12,29 @@
 // is the one before the first transaction. A log has a random identity that its
 // replicas adopt; together, identity and position name a state in the world.
 //
+// # Who may follow whom
+//
+// An identity is one writer's. A directory that becomes a primary's (a replica's
+// before, or a copy of a primary's) gets an identity of its own, and remembers
+// the one before with the position at which it began: see [Lineage]. Hello
+// carries it, so that both sides judge:
+//
+//	the replica has                    the upstream's history is
+//	                                   its own   a fork of it   another
+//	no database                        follows   follows        follows
+//	a position before or at the fork   follows   follows
+//	a position beyond the fork                   refuses
+//	a position not in the log          a delta   refuses        refuses
+//	no known position                  a delta   refuses        refuses
+//	been a primary, and no fork since  refuses
+//
+// Where it refuses, [ErrOtherDatabase], nothing is overwritten. Before the fork a
+// position that is older than the log gets a delta, too.
+//
+// Each server has a random instance. Hello lists them from the server up to the
+// primary, and a replica that finds its own there refuses, too ([ErrRing]). A
+// stream ends when that list changes, so that a ring that closes later is found.
+//
 //  1. A transaction applies only to the state at its position before. Both
 //     sides check: the TXID follows, and the checksum is the same.
 //  2. After it is applied, the state has the checksum that it says.
@@ -44,11 +67,13 @@
 //	append   1 payload and its CRC are written, in one write where they fit
 //	         2 the record header is written, in the same write where all fits
 //	identity 1 the file is written under another name and synced
-//	         2 it is renamed, the directory synced
-//	         3 the segments of the old identity are set aside
+//	(Claim,  2 it is renamed, the directory synced
+//	 Adopt)  3 a segment with the new identity begins, after those of ancestors,
+//	           or else as restart: a crash before leaves segments that belong to
+//	           an ancestor, or to another database and are set aside
 //	restart  1 an empty segment is written under another name
 //	(Reset,  2 the old segments are renamed aside
-//	 SetID)  3 it is renamed: a crash before leaves a log at the zero position
+//	 Adopt)  3 it is renamed: a crash before leaves a log at the zero position
 //
 // OpenLog reads and verifies all records. It keeps the unbroken run of sound
 // records that ends with the newest segment, since the database is near that;

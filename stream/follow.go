@@ -22,6 +22,7 @@ type FollowOptions struct {
 	Timeout    time.Duration // without a byte from the upstream; 5 seconds
 	MinBackoff time.Duration // before the first new attempt; 50 ms
 	MaxBackoff time.Duration // between two attempts; 5 seconds
+	Instance   string        // of the server that serves the replica further, "" where there is none; see [ErrRing]
 }
 
 var (
@@ -29,6 +30,10 @@ var (
 	// the replica has. Follow does not overwrite it, and asks again from time to
 	// time.
 	ErrOtherDatabase = errors.New("upstream has another database than this replica; to follow it, stop weir and move the replica's database and its .weir folder away")
+
+	// ErrRing says that a replica follows itself, perhaps by way of others. Follow
+	// asks again from time to time.
+	ErrRing = errors.New("this replica follows itself")
 
 	errNeedDelta = errors.New("upstream cannot lead on from this replica's position")
 )
@@ -119,7 +124,7 @@ func (f *following) run(ctx context.Context) error {
 // next chooses how the next session starts, and whether that is at once.
 func (f *following) next(err error) (now bool) {
 	switch {
-	case errors.Is(err, ErrOtherDatabase):
+	case errors.Is(err, ErrOtherDatabase), errors.Is(err, ErrRing):
 		f.backoff = f.opt.MaxBackoff
 	case f.want == wantResume && (expected(err) || doubtful(err)):
 		f.want = wantDelta
@@ -182,6 +187,9 @@ func (f *following) request(ctx context.Context, w want) (*http.Request, Pos, er
 	id, pos := f.r.Pos()
 	sums := f.r.Sums()
 	q := url.Values{"path": {f.path}}
+	if pos != (Pos{}) {
+		q.Set("at", pos.String())
+	}
 	method, body := http.MethodGet, (*Sums)(nil)
 	switch {
 	case sums == nil && pos == Pos{}: // nothing yet: any database will do

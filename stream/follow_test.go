@@ -375,7 +375,7 @@ func TestFollowCutTransactions(t *testing.T) {
 	for cut, whole := int64(0), false; !whole; cut += 13 {
 		down := newModel(t, LogOptions{})
 		down.pages, down.sums = slices.Clone(first.pages), first.sums.Clone()
-		if err := errors.Join(down.log.SetID(up.log.ID()), down.log.Reset(from)); err != nil {
+		if err := errors.Join(down.log.Adopt(up.log.Lineage()), down.log.Reset(from)); err != nil {
 			t.Fatal(err)
 		}
 		stop := followWith(t, url, down, FollowOptions{Client: cutClient(cut)})

@@ -49,7 +49,8 @@ type Log struct {
 	syncing sync.Mutex // held over Sync; taken before mu
 
 	mu        sync.Mutex // guards all below, and the segments' fields
-	id        string
+	identity  identity
+	fresh     bool       // it is open for the first time
 	segs      []*segment // oldest first, unbroken, never none; the last is held open
 	published Pos
 	watch     chan struct{} // closed and replaced when published moves
@@ -73,13 +74,6 @@ func OpenLog(dir *os.Root, opt LogOptions) (*Log, error) {
 		return nil, fmt.Errorf("open log in %s: %w", dir.Name(), err)
 	}
 	return l, nil
-}
-
-// ID returns the identity of the database.
-func (l *Log) ID() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.id
 }
 
 // Last returns the newest position, published or not.

@@ -278,7 +278,8 @@ func TestLogDamagedOldSegment(t *testing.T) {
 
 func TestLogForeignSegment(t *testing.T) {
 	dir, _, _, _ := sample(t, 3)
-	os.WriteFile(filepath.Join(dir, idFile), []byte(strings.Repeat("ab", 16)), 0o600)
+	other := identity{Lineage: Lineage{ID: strings.Repeat("ab", 16)}}
+	os.WriteFile(filepath.Join(dir, idFile), other.encode(), 0o600)
 	l := openTestLog(t, dir, LogOptions{})
 	if l.Last() != (Pos{}) || len(glob(t, dir, "*.bad")) != 1 {
 		t.Errorf("got %s, set aside %v; want an empty log", l.Last(), glob(t, dir, "*.bad"))
@@ -287,11 +288,15 @@ func TestLogForeignSegment(t *testing.T) {
 
 func TestLogLostIdentity(t *testing.T) {
 	dir, _, _, pos := sample(t, 3)
-	want, _ := os.ReadFile(filepath.Join(dir, idFile))
+	b, _ := os.ReadFile(filepath.Join(dir, idFile))
+	want, err := parseIdentity(b)
+	if err != nil {
+		t.Fatal(err)
+	}
 	os.WriteFile(filepath.Join(dir, idFile), nil, 0o600)
 	l := openTestLog(t, dir, LogOptions{})
-	if l.ID()+"\n" != string(want) || l.Last() != pos[3] {
-		t.Errorf("got identity %q at %s, want %q at %s", l.ID(), l.Last(), want, pos[3])
+	if l.ID() != want.ID || l.Last() != pos[3] {
+		t.Errorf("got identity %q at %s, want %q at %s", l.ID(), l.Last(), want.ID, pos[3])
 	}
 }
 
@@ -472,18 +477,18 @@ func TestLogCrashInRestart(t *testing.T) {
 	}
 }
 
-func TestLogSetID(t *testing.T) {
+func TestLogAdopt(t *testing.T) {
 	dir := t.TempDir()
 	m := openModel(t, dir, LogOptions{})
 	last := m.commitRandom(newRand(t))
-	if err := m.log.SetID("nonsense"); err == nil {
+	if err := m.log.Adopt(Lineage{ID: "nonsense"}); err == nil {
 		t.Error("no error for an invalid identity")
 	}
-	if err := m.log.SetID(m.log.ID()); err != nil || m.log.First() != (Pos{}) {
+	if err := m.log.Adopt(m.log.Lineage()); err != nil || m.log.First() != (Pos{}) {
 		t.Errorf("own identity: got %v, log from %s", err, m.log.First())
 	}
 	id := strings.Repeat("0f", 16)
-	if err := m.log.SetID(id); err != nil {
+	if err := m.log.Adopt(Lineage{ID: id}); err != nil {
 		t.Fatal(err)
 	}
 	if m.log.ID() != id || m.log.First() != last || m.log.Last() != last {

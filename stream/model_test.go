@@ -18,6 +18,9 @@ import (
 
 const testPageSize = 512
 
+// testFork is where the histories of tests branch off.
+var testFork = Pos{TXID: 1, PostApplyChecksum: 1 << 63}
+
 // model is a database held in memory: the obvious Database and Replica, against
 // which a server and a follower are tested.
 type model struct {
@@ -27,6 +30,7 @@ type model struct {
 	mu            sync.Mutex
 	pages         [][]byte // by page number, from 1
 	sums          *Sums
+	via           []string
 	heard         Pos
 	lag, heardLag time.Duration
 	up            bool
@@ -271,7 +275,21 @@ func (m *model) Sums() *Sums {
 	return m.sums.Clone()
 }
 
-func (m *model) Adopt(_ context.Context, id string) error { return m.log.SetID(id) }
+func (m *model) Adopt(_ context.Context, l Lineage, via []string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if own := m.log.Lineage(); m.sums != nil && m.log.Last() != (Pos{}) && !l.Follows(own.ID, m.log.Last()) {
+		return fmt.Errorf("%w: %s", ErrOtherDatabase, own.ID)
+	}
+	m.via = via
+	return m.log.Adopt(l)
+}
+
+func (m *model) Via() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.via
+}
 
 func (m *model) Apply(_ context.Context, payload io.Reader, n int64) error {
 	t, err := m.log.Receive(payload, n)
@@ -319,13 +337,13 @@ func (m *model) SetConnected(up bool, err error) {
 	m.change()
 }
 
-func (m *model) BeginSnapshot(_ context.Context, id string, h SnapshotHeader) (SnapshotWriter, error) {
+func (m *model) BeginSnapshot(_ context.Context, h SnapshotHeader) (SnapshotWriter, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.asked != nil {
 		m.asked(h)
 	}
-	s := &modelSnapshot{m: m, id: id, pages: append([][]byte(nil), m.pages...)}
+	s := &modelSnapshot{m: m, pages: append([][]byte(nil), m.pages...)}
 	s.resize(h.Size)
 	return s, nil
 }
@@ -333,7 +351,6 @@ func (m *model) BeginSnapshot(_ context.Context, id string, h SnapshotHeader) (S
 // modelSnapshot is a state that a model may come to.
 type modelSnapshot struct {
 	m     *model
-	id    string
 	pages [][]byte
 	took  int
 }
@@ -395,7 +412,7 @@ func (s *modelSnapshot) Commit(_ context.Context, until Pos) error {
 	if sums.Total() != until.PostApplyChecksum {
 		return ErrPosMismatch
 	}
-	if err := errors.Join(m.log.SetID(s.id), m.log.Reset(until)); err != nil {
+	if err := m.log.Reset(until); err != nil {
 		return err
 	}
 	m.pages, m.sums = s.pages, sums

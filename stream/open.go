@@ -4,17 +4,14 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"slices"
 	"strings"
 )
 
-const (
-	idFile  = "id"
-	newFile = "log-new" // a segment before it gets its name
-)
+// newFile is a segment before it gets its name.
+const newFile = "log-new"
 
 func (l *Log) open() error {
 	if err := l.dir.Remove(newFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -24,7 +21,7 @@ func (l *Log) open() error {
 	if err != nil {
 		return err
 	}
-	if err := l.readID(); err != nil {
+	if err := l.readIdentity(names); err != nil {
 		return err
 	}
 	for _, name := range names {
@@ -32,10 +29,11 @@ func (l *Log) open() error {
 			return err
 		}
 	}
-	if l.id == "" {
-		if err := l.writeID(newID()); err != nil {
+	if l.identity.ID == "" {
+		if err := l.writeIdentity(identity{Lineage: Lineage{ID: newID()}}); err != nil {
 			return err
 		}
+		l.fresh = len(l.segs) == 0
 	}
 	if len(l.segs) == 0 {
 		return l.begin(Pos{})
@@ -68,12 +66,7 @@ func (l *Log) load(name string) error {
 	if err != nil {
 		return err
 	}
-	if s != nil && l.id == "" {
-		if err := l.writeID(s.id); err != nil {
-			return err
-		}
-	}
-	if s == nil || s.id != l.id || s.name != segmentName(s.base) {
+	if s == nil || !l.identity.has(s.id) || s.name != segmentName(s.base) {
 		l.warnAside(name, damage)
 		return l.setAside(name)
 	}
@@ -143,12 +136,12 @@ func (l *Log) create(base Pos) (*segment, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := f.Write(encodeSegmentHeader(l.id, base)); err != nil {
+	if _, err := f.Write(encodeSegmentHeader(l.identity.ID, base)); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	l.newNames = true
 	return &segment{
-		name: segmentName(base), id: l.id, base: base, size: segmentHeaderSize,
+		name: segmentName(base), id: l.identity.ID, base: base, size: segmentHeaderSize,
 		newest: l.opt.Now(), dirty: true, file: f, refs: 1,
 	}, nil
 }
@@ -161,33 +154,4 @@ func newID() string {
 
 func validID(id string) bool {
 	return len(id) == idLen && strings.Trim(id, "0123456789abcdef") == ""
-}
-
-func (l *Log) readID() error {
-	b, err := l.dir.ReadFile(idFile)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if id := strings.TrimSpace(string(b)); validID(id) {
-		l.id = id
-	}
-	return nil
-}
-
-// writeID replaces the identity file: written beside, synced, renamed, and the
-// directory synced.
-func (l *Log) writeID(id string) error {
-	f, err := l.dir.Create(idFile + ".tmp")
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteString(id + "\n")
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("write identity: %w", err)
-	}
-	if err := l.dir.Rename(idFile+".tmp", idFile); err != nil {
-		return err
-	}
-	l.id = id
-	return l.syncDir()
 }

@@ -9,52 +9,6 @@ import (
 	"github.com/superfly/ltx"
 )
 
-// hello is the payload of recordHello.
-type hello struct {
-	pages bool // those of a snapshot or delta follow
-	SnapshotHeader
-	id string
-}
-
-func (h hello) append(b []byte) []byte {
-	b = binary.BigEndian.AppendUint32(b, streamVersion)
-	var follows uint32
-	if h.pages {
-		follows = 1
-	}
-	b = binary.BigEndian.AppendUint32(b, follows)
-	b = binary.BigEndian.AppendUint32(b, h.PageSize)
-	b = binary.BigEndian.AppendUint32(b, h.Size)
-	b = appendPos(b, h.Pos)
-	return append(b, h.id...)
-}
-
-func parseHello(b []byte) (h hello, err error) {
-	if len(b) < 4 {
-		return h, fmt.Errorf("%w: hello of %d bytes", ErrCorrupt, len(b))
-	}
-	if v := binary.BigEndian.Uint32(b); v != streamVersion {
-		return h, fmt.Errorf("upstream speaks version %d of the stream, this is version %d: run the same weir on both sides", v, streamVersion)
-	}
-	if len(b) != helloSize {
-		return h, fmt.Errorf("%w: hello of %d bytes, want %d", ErrCorrupt, len(b), helloSize)
-	}
-	follows := binary.BigEndian.Uint32(b[4:])
-	h.pages = follows == 1
-	h.PageSize, h.Size = binary.BigEndian.Uint32(b[8:]), binary.BigEndian.Uint32(b[12:])
-	h.Pos = parsePos(b[16:])
-	h.id = string(b[16+posSize:])
-	switch {
-	case follows > 1:
-		return h, fmt.Errorf("%w: hello announces %d", ErrCorrupt, follows)
-	case (h.PageSize != 0 || h.pages) && !ltx.IsValidPageSize(h.PageSize):
-		return h, fmt.Errorf("%w: hello with page size %d", ErrCorrupt, h.PageSize)
-	case !validID(h.id):
-		return h, fmt.Errorf("%w: hello with identity %q", ErrCorrupt, h.id)
-	}
-	return h, nil
-}
-
 func appendPos(b []byte, p Pos) []byte {
 	b = binary.BigEndian.AppendUint64(b, uint64(p.TXID))
 	return binary.BigEndian.AppendUint64(b, uint64(p.PostApplyChecksum))

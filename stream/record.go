@@ -28,12 +28,17 @@ import (
 const (
 	// recordHello opens a stream.
 	//
-	//	u32       version, 1
+	//	u32       version, 2
 	//	u32       what follows: 0 transactions, 1 the pages of a snapshot or delta
 	//	u32       page size in bytes, 0 where there is no database yet
 	//	u32       database size in pages
 	//	u64 u64   position: the one asked for, or the one at the snapshot's start
 	//	32 bytes  identity of the database, hex
+	//	u32       number of ancestors, of each
+	//	  32 bytes  identity, hex
+	//	  u64 u64   the last position in common
+	//	u32       number of instances, from this server up to the primary, of each
+	//	  32 bytes  hex
 	recordHello recordType = "helo"
 
 	// recordPage is a page of a snapshot or delta.
@@ -62,11 +67,12 @@ const (
 type recordType string
 
 const (
-	streamVersion    = 1
+	streamVersion    = 2
 	recordHeaderSize = 16
 	recordFooterSize = 4
 	recordOverhead   = recordHeaderSize + recordFooterSize
-	helloSize        = 4*4 + posSize + idLen
+	helloMin         = 4*4 + posSize + idLen + 2*4
+	helloMax         = helloMin + maxAncestors*(idLen+posSize) + maxInstances*idLen
 	posSize          = 16
 	beatSize         = posSize + 2*8
 	idLen            = 32
@@ -88,7 +94,7 @@ func crcUpdate(crc uint32, b []byte) uint32 { return crc32.Update(crc, crcTable,
 func maxPayload(t recordType) int64 {
 	switch t {
 	case recordHello:
-		return helloSize
+		return helloMax
 	case recordPage:
 		return 4 + ltx.MaxPageSize
 	case recordDone:

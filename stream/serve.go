@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -46,10 +47,16 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 
 func parseRequest(r *http.Request, log *Log) (req request, err error) {
 	q := r.URL.Query()
-	if id, ours := q.Get("id"), log.ID(); id != "" && id != ours {
-		return req, &refusal{http.StatusConflict, conflictDatabase, fmt.Sprintf(
-			"%s is database %s, not %s: they have no history in common. To follow this one, begin with an empty replica",
-			q.Get("path"), ours, id)}
+	var at Pos // where the replica is, however it asks
+	if text := q.Get("at"); text != "" {
+		if at, err = parsePosText(text); err != nil {
+			return req, refuse(http.StatusBadRequest, "%v", err)
+		}
+	}
+	if id := q.Get("id"); id != "" {
+		if err := log.Admit(id, at); err != nil {
+			return req, &refusal{http.StatusConflict, conflictDatabase, err.Error()}
+		}
 	}
 	req.delta = r.Method == http.MethodPost
 	if text := q.Get("pos"); text != "" {
@@ -67,6 +74,7 @@ type follower struct {
 	log *Log
 	ctx context.Context // its handler's
 	opt ServerOptions
+	via []string // as announced in hello
 
 	reading chan struct{} // the server's
 	reads   bool          // has put a value into reading. Of the handler's goroutine.
@@ -88,8 +96,11 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, d *served, req re
 	defer conn.end(false)
 	defer context.AfterFunc(d.ctx, func() { cancel(); conn.end(true) })()
 	f := &follower{
-		db: d.db, log: d.db.Log(), ctx: ctx, opt: s.opt, conn: conn, reading: s.reading,
+		db: d.db, log: d.db.Log(), ctx: ctx, opt: s.opt, conn: conn, reading: s.reading, via: s.via(d.db),
 		w: bufio.NewWriterSize(conn, streamBuffer), in: bufio.NewReaderSize(nil, streamBuffer), buf: make([]byte, streamBuffer),
+	}
+	if len(f.via) > maxInstances {
+		return refuse(http.StatusServiceUnavailable, "%d servers lie between this one and the primary, the most that are allowed: follow one nearer to it", len(f.via)-1)
 	}
 	logger := s.opt.Logger.With("db", d.path, "follower", r.RemoteAddr)
 	reader, err := s.begin(f, req, r.Body)
@@ -149,7 +160,7 @@ func (f *follower) header() {
 
 // hello is sent at once; what follows may take time to come.
 func (f *follower) hello(h hello) error {
-	h.id = f.log.ID()
+	h.Lineage, h.via = f.log.Lineage(), f.via
 	if err := f.record(recordHello, h.append(nil)); err != nil {
 		return err
 	}
@@ -187,7 +198,9 @@ func (f *follower) follow(reader *LogReader) error {
 		}
 		select {
 		case <-t.C:
-			err = f.beat()
+			if err = f.beat(); err == nil && !slices.Equal(f.via[1:], f.db.Via()) {
+				err = errRerouted
+			}
 		case <-f.ctx.Done():
 			return f.ctx.Err()
 		case <-watch:
@@ -197,6 +210,12 @@ func (f *follower) follow(reader *LogReader) error {
 		}
 	}
 }
+
+// errRerouted ends a stream, so that its follower learns whom it follows now.
+var errRerouted = errors.New("the upstream has another way to the primary")
+
+// via is the instances from this server up to the primary.
+func (s *Server) via(db Database) []string { return append([]string{s.instance}, db.Via()...) }
 
 // ready is a channel on which no one waits.
 var ready = func() chan struct{} { c := make(chan struct{}); close(c); return c }()

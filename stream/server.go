@@ -29,8 +29,9 @@ type ServerOptions struct {
 // A Server serves databases to followers over HTTP. It is an http.Handler for
 // the root of a host; limits on headers are its http.Server's to set.
 type Server struct {
-	opt ServerOptions
-	mux *http.ServeMux
+	opt      ServerOptions
+	mux      *http.ServeMux
+	instance string // random
 
 	taking  chan struct{} // has a value for each follower whose page checksums are being read
 	reading chan struct{} // has one for each snapshot that reads pages
@@ -57,7 +58,7 @@ func NewServer(opt ServerOptions) *Server {
 	opt.Logger = cmp.Or(opt.Logger, slog.Default())
 	opt.MaxStreams = cmp.Or(opt.MaxStreams, 256)
 	s := &Server{
-		opt: opt, mux: http.NewServeMux(), dbs: make(map[string]*served),
+		opt: opt, mux: http.NewServeMux(), instance: newID(), dbs: make(map[string]*served),
 		taking: make(chan struct{}, cmp.Or(opt.MaxSums, 16)), reading: make(chan struct{}, cmp.Or(opt.MaxReading, 2)),
 	}
 	s.mux.HandleFunc("GET /{$}", s.index)
@@ -66,6 +67,9 @@ func NewServer(opt ServerOptions) *Server {
 	s.mux.HandleFunc("POST /stream", s.stream)
 	return s
 }
+
+// Instance names this server among all, for [FollowOptions].
+func (s *Server) Instance() string { return s.instance }
 
 // Add serves db under path. What was served there before is removed.
 func (s *Server) Add(path string, db Database) {

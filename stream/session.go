@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -23,7 +24,7 @@ type session struct {
 	ctx context.Context
 	in  recordReader
 
-	id     string
+	id     string         // of the upstream's database; "" before hello
 	snap   SnapshotWriter // until a snapshot or delta is done
 	page   []byte         // of the page size while there is snap
 	packed []byte
@@ -101,38 +102,25 @@ func (s *session) hello(from Pos) error {
 	if err != nil {
 		return err
 	}
-	s.id = h.id
-	if h.pages {
-		return s.beginSnapshot(h)
+	if slices.Contains(h.via, s.f.opt.Instance) {
+		return fmt.Errorf("%w, in a ring of %d: give it another upstream", ErrRing, 1+slices.Index(h.via, s.f.opt.Instance))
 	}
-	return s.resume(h, from)
-}
-
-// resume goes on from a position, or from the first transaction of a database
-// that is still empty.
-func (s *session) resume(h hello, from Pos) error {
-	if h.Pos != from {
+	if !h.pages && h.Pos != from {
 		return fmt.Errorf("stream begins at %s, asked for %s: %w", h.Pos, from, ErrPosMismatch)
 	}
-	id, _ := s.r.Pos()
-	if id != h.id {
-		if from != (Pos{}) || s.r.Sums() != nil {
-			return fmt.Errorf("%w (it is %s, the replica's is %s)", ErrOtherDatabase, h.id, id)
-		}
-		if err := s.r.Adopt(s.ctx, h.id); err != nil {
-			return fmt.Errorf("adopt identity: %w", err)
-		}
+	if err := s.r.Adopt(s.ctx, h.Lineage, h.via); err != nil {
+		return err
+	}
+	s.id = h.ID
+	if h.pages {
+		return s.beginSnapshot(h)
 	}
 	s.r.SetConnected(true, nil)
 	return nil
 }
 
 func (s *session) beginSnapshot(h hello) error {
-	id, _ := s.r.Pos()
-	if id != h.id && s.r.Sums() != nil {
-		return fmt.Errorf("%w (it is %s, the replica's is %s)", ErrOtherDatabase, h.id, id)
-	}
-	w, err := s.r.BeginSnapshot(s.ctx, h.id, h.SnapshotHeader)
+	w, err := s.r.BeginSnapshot(s.ctx, h.SnapshotHeader)
 	if err != nil {
 		return fmt.Errorf("begin snapshot: %w", err)
 	}

@@ -31,6 +31,10 @@ type Database interface {
 	// Heartbeats carry it: it waits for no transaction that is being captured
 	// or applied.
 	Lag() time.Duration
+
+	// Via lists the servers' instances from this database's upstream to the
+	// primary, nearest first; none on a primary.
+	Via() []string
 }
 
 // Replica is what [Follow] feeds. Its methods are called by one goroutine.
@@ -43,17 +47,17 @@ type Replica interface {
 	// Sums returns a copy of the page checksums, nil where there is no database.
 	Sums() *Sums
 
-	// Adopt tells a replica that has nothing yet the identity of the upstream's
-	// database, whose transactions follow from the first. (A snapshot brings it
-	// with BeginSnapshot.)
-	Adopt(ctx context.Context, id string) error
+	// Adopt tells a replica, as a stream begins, whose history the upstream's is
+	// and the instances from there to the primary. [ErrOtherDatabase] says that
+	// following it would overwrite what the replica has.
+	Adopt(ctx context.Context, l Lineage, via []string) error
 
 	// Apply applies the next transaction: n bytes of LTX. An error that is
 	// ErrPosMismatch, ErrPageSize or ErrCorrupt makes Follow ask for a delta.
 	Apply(ctx context.Context, payload io.Reader, n int64) error
 
 	// BeginSnapshot begins a snapshot, or a delta to what Sums returned.
-	BeginSnapshot(ctx context.Context, id string, h SnapshotHeader) (SnapshotWriter, error)
+	BeginSnapshot(ctx context.Context, h SnapshotHeader) (SnapshotWriter, error)
 
 	// Heard tells of the upstream's position, of its clock when it was there,
 	// and how far it was then behind its own upstream.

@@ -28,7 +28,7 @@ func serve(ctx context.Context, conf *config, command []string, log *slog.Logger
 		return err
 	}
 	defer srv.close()
-	m, err := fuse.Mount(ctx, fuseConfig(conf, log))
+	m, err := fuse.Mount(ctx, fuseConfig(conf, srv.stream.Instance(), log))
 	if err != nil {
 		return mountHint(err)
 	}
@@ -53,8 +53,8 @@ func mountHint(err error) error {
 	return err
 }
 
-func fuseConfig(conf *config, log *slog.Logger) fuse.Config {
-	c := fuse.Config{Logger: log, Passthrough: conf.Passthrough}
+func fuseConfig(conf *config, instance string, log *slog.Logger) fuse.Config {
+	c := fuse.Config{Logger: log, Passthrough: conf.Passthrough, Instance: instance}
 	for _, db := range conf.DBs {
 		d := fuse.Database{Path: db.Path}
 		if db.Upstream != nil {

@@ -58,10 +58,13 @@ func (r *Recorder) Sums() *stream.Sums {
 }
 
 // Adopt implements [stream.Replica].
-func (r *Recorder) Adopt(_ context.Context, id string) error {
+func (r *Recorder) Adopt(_ context.Context, l stream.Lineage, _ []string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.id = id
+	if r.pos != (stream.Pos{}) && !l.Follows(r.id, r.pos) {
+		return fmt.Errorf("recorder: %w: %s after %s at %s", stream.ErrOtherDatabase, l.ID, r.id, r.pos)
+	}
+	r.id = l.ID
 	return nil
 }
 
@@ -157,7 +160,7 @@ func (r *Recorder) arrive(post stream.Pos) error {
 }
 
 // BeginSnapshot begins a snapshot or delta.
-func (r *Recorder) BeginSnapshot(_ context.Context, id string, h stream.SnapshotHeader) (stream.SnapshotWriter, error) {
+func (r *Recorder) BeginSnapshot(_ context.Context, h stream.SnapshotHeader) (stream.SnapshotWriter, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
@@ -167,7 +170,6 @@ func (r *Recorder) BeginSnapshot(_ context.Context, id string, h stream.Snapshot
 	default:
 		r.resizes++
 	}
-	r.id = id
 	r.resize(h.PageSize)
 	r.truncate(h.Size)
 	return &recorderSnapshot{r}, nil

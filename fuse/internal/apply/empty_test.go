@@ -54,7 +54,7 @@ func TestSnapshotOfNothing(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		w, err := r.BeginSnapshot(r.ctx(), testID, stream.SnapshotHeader{Pos: at, PageSize: size})
+		w, err := r.BeginSnapshot(r.ctx(), stream.SnapshotHeader{Pos: at, PageSize: size})
 		if err != nil {
 			t.Fatal(err)
 		}

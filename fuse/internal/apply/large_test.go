@@ -84,7 +84,7 @@ func TestServe(t *testing.T) {
 			n := 0
 			until, err := up.Snapshot(t.Context(), nil, func(h stream.SnapshotHeader) (err error) {
 				from = h.Pos
-				w, err = down.BeginSnapshot(t.Context(), testID, h)
+				w, err = down.BeginSnapshot(t.Context(), h)
 				return err
 			}, func(pgno uint32, data []byte) error {
 				if n++; n%50 == 0 {

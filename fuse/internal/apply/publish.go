@@ -28,26 +28,35 @@ func (d *Database) Sums() *stream.Sums {
 }
 
 // Adopt implements [stream.Replica].
-func (d *Database) Adopt(ctx context.Context, id string) error {
+func (d *Database) Adopt(ctx context.Context, l stream.Lineage, via []string) error {
 	if err := d.take(ctx); err != nil {
 		return err
 	}
 	defer d.give()
-	return d.adopt(id)
+	if err := d.mayFollow(l); err != nil {
+		return fmt.Errorf("replica %s: %w", d.path, err)
+	}
+	if err := d.log.Adopt(l); err != nil {
+		return fmt.Errorf("replica %s: %w", d.path, err)
+	}
+	d.upstream.setVia(via)
+	return nil
 }
 
-// adopt gives a replica without a database the identity id, and refuses any other than its own to
-// one that has a database. The caller holds tailLock.
-func (d *Database) adopt(id string) error {
+// mayFollow refuses a history that would overwrite what is only here: another database's, one that
+// branched off before this database's position, or, where apps wrote here as on a primary, the same
+// one, which others can have only from here. The caller holds tailLock.
+func (d *Database) mayFollow(l stream.Lineage) error {
 	own := d.log.ID()
 	switch {
-	case own == id:
+	case !d.exists():
 		return nil
-	case d.exists():
-		return fmt.Errorf("replica %s: %w: it is %s, the upstream's is %s; to replace it, stop weir and move %s away",
-			d.path, stream.ErrOtherDatabase, own, id, d.path)
+	case own == l.ID && d.log.Owned():
+		return fmt.Errorf("%w: it was a primary here, and nobody went on as another primary from it since; is the upstream a replica of it?", stream.ErrOtherDatabase)
+	case !l.Follows(own, d.pos):
+		return fmt.Errorf("%w: the upstream's is %s, the replica's is %s at %s", stream.ErrOtherDatabase, l.ID, own, d.pos)
 	}
-	return d.log.SetID(id)
+	return nil
 }
 
 // Apply implements [stream.Replica]. Readers see the transaction when it returns, and see nothing

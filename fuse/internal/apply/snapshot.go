@@ -12,14 +12,14 @@ import (
 )
 
 // BeginSnapshot implements [stream.Replica].
-func (d *Database) BeginSnapshot(ctx context.Context, id string, h stream.SnapshotHeader) (stream.SnapshotWriter, error) {
+func (d *Database) BeginSnapshot(ctx context.Context, h stream.SnapshotHeader) (stream.SnapshotWriter, error) {
 	if !ltx.IsValidPageSize(h.PageSize) {
 		return nil, fmt.Errorf("snapshot of %s: %w: %d pages of %d bytes", d.path, stream.ErrCorrupt, h.Size, h.PageSize)
 	}
 	if err := d.take(ctx); err != nil {
 		return nil, err
 	}
-	w, err := d.beginSnapshot(id, h)
+	w, err := d.beginSnapshot(h)
 	if err != nil {
 		d.give()
 		return nil, err
@@ -27,10 +27,7 @@ func (d *Database) BeginSnapshot(ctx context.Context, id string, h stream.Snapsh
 	return w, nil
 }
 
-func (d *Database) beginSnapshot(id string, h stream.SnapshotHeader) (*snapshotWriter, error) {
-	if err := d.adopt(id); err != nil {
-		return nil, err
-	}
+func (d *Database) beginSnapshot(h stream.SnapshotHeader) (*snapshotWriter, error) {
 	w := &snapshotWriter{d: d, pageSize: h.PageSize, lock: ltx.LockPgno(h.PageSize)}
 	if d.exists() && h.Size == 0 {
 		w.pageSize = d.hdr.PageSize // none is as good as another for no page

@@ -119,7 +119,7 @@ func TestAbort(t *testing.T) {
 	s, r := newSource(t, 1024, "wal"), newReplica(t)
 	h := stream.SnapshotHeader{Pos: s.pos, PageSize: 1024, Size: uint32(len(s.state) / 1024)}
 	for range 2 {
-		w, err := r.BeginSnapshot(r.ctx(), testID, h)
+		w, err := r.BeginSnapshot(r.ctx(), h)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -319,7 +319,10 @@ func (r *replica) wantState(s *source) {
 // given transactions.
 func (r *replica) snapshotOf(s *source, id string, state []byte, pos stream.Pos, have *stream.Sums, then ...[]byte) error {
 	r.Helper()
-	w, err := r.BeginSnapshot(r.ctx(), id, stream.SnapshotHeader{Pos: pos, PageSize: uint32(s.pageSize), Size: uint32(len(state) / s.pageSize)})
+	if err := r.Adopt(r.ctx(), stream.Lineage{ID: id}, nil); err != nil {
+		return err
+	}
+	w, err := r.BeginSnapshot(r.ctx(), stream.SnapshotHeader{Pos: pos, PageSize: uint32(s.pageSize), Size: uint32(len(state) / s.pageSize)})
 	if err != nil {
 		return err
 	}

@@ -21,6 +21,20 @@ type upstream struct {
 	behind    time.Duration // the upstream's own lag, then
 	caughtUp  time.Time     // when the replica was last known to have all that the upstream had
 	err       error         // why the stream ended
+	via       []string      // instances from the upstream to the primary
+}
+
+func (u *upstream) setVia(via []string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.via = via
+}
+
+// Via implements [stream.Database].
+func (d *Database) Via() []string {
+	d.upstream.mu.Lock()
+	defer d.upstream.mu.Unlock()
+	return d.upstream.via
 }
 
 // heard notes the upstream's position and lag, given the replica's own position.

@@ -108,12 +108,30 @@ func (d *Database) open(opt stream.LogOptions) error {
 	if d.log, err = stream.OpenLog(d.state, opt); err != nil {
 		return err
 	}
+	if err := d.claim(); err != nil {
+		return err
+	}
 	for _, role := range []dbfile.Role{dbfile.RoleDatabase, dbfile.RoleJournal, dbfile.RoleWAL} {
 		if err := d.reopen(role); err != nil {
 			return err
 		}
 	}
 	return d.recover()
+}
+
+// claim begins a history of its own, where the log is another writer's: a replica's, or a copy of a primary's.
+func (d *Database) claim() error {
+	owner, err := state.Owner(d.state)
+	if err != nil {
+		return err
+	}
+	was := d.log.ID()
+	forked, err := d.log.Claim(owner)
+	if forked {
+		d.logger.Warn("a primary from here on: replicas that have more than this database has of the history that it goes on with are refused",
+			"db", d.path, "history", was, "pos", d.log.Last(), "new-history", d.log.ID())
+	}
+	return err
 }
 
 // reopen opens the file of the given role anew, or notes that there is none.
@@ -192,6 +210,9 @@ func (d *Database) Status() stream.Status {
 
 // Lag implements [stream.Database].
 func (d *Database) Lag() time.Duration { return 0 }
+
+// Via implements [stream.Database].
+func (d *Database) Via() []string { return nil }
 
 // note keeps err for Status and says it once, until another or none comes.
 // The caller holds mu.
