@@ -69,11 +69,22 @@ func streamURL(base string) (*url.URL, error) {
 	return u.JoinPath("stream"), nil
 }
 
+// sendBuffer is how much the kernel may hold of what a follower sends, in bytes: so little that the upstream has it
+// within sumsTimeouts at 64 kbit/s. Left to itself, the kernel takes some MiB.
+const sendBuffer = 64 << 10
+
 func newClient(timeout time.Duration) *http.Client {
 	dialer := net.Dialer{Timeout: timeout}
+	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := dialer.DialContext(ctx, network, addr)
+		if tcp, ok := c.(*net.TCPConn); ok {
+			tcp.SetWriteBuffer(sendBuffer) // as good as it gets
+		}
+		return c, err
+	}
 	return &http.Client{Transport: &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           dialer.DialContext,
+		DialContext:           dial,
 		TLSHandshakeTimeout:   timeout,
 		ExpectContinueTimeout: time.Second,
 		DisableCompression:    true,

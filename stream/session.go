@@ -224,11 +224,14 @@ func (w *watchdog) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// sumsTimeouts is how many times as long as for other answers a follower waits where it has sent its page checksums.
+const sumsTimeouts = 6
+
 // watchSent lets the answer take longer while a request's body is sent: what the
 // kernel holds of it must reach the upstream first.
 func (w *watchdog) watchSent(body io.ReadCloser) io.ReadCloser {
 	return io.NopCloser(readerFunc(func(p []byte) (int, error) {
-		w.timer.Reset(6 * w.timeout)
+		w.timer.Reset(sumsTimeouts * w.timeout)
 		return body.Read(p)
 	}))
 }

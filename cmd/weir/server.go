@@ -1,11 +1,16 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"weir/fuse"
 	"weir/stream"
@@ -16,6 +21,13 @@ const (
 	headerTimeout = 10 * time.Second
 	// maxHeader bounds a request header, in bytes.
 	maxHeader = 16 << 10
+	// requestTimeout bounds a request and its answer, but for streams, which set deadlines of their own.
+	requestTimeout = 30 * time.Second
+	// idleTimeout bounds the time between two requests.
+	idleTimeout = 30 * time.Second
+	// vanishedTimeout is after how long without an acknowledgement a follower counts as gone, so that its stream ends and
+	// the log is not kept for it. There is always something to acknowledge: a heartbeat.
+	vanishedTimeout = 15 * time.Second
 )
 
 // server serves the stream of a daemon's databases over HTTP.
@@ -34,17 +46,30 @@ func listen(addr string, log *slog.Logger) (*server, error) {
 		Handler:           s.stream,
 		ReadHeaderTimeout: headerTimeout,
 		MaxHeaderBytes:    maxHeader,
+		ReadTimeout:       requestTimeout,
+		WriteTimeout:      requestTimeout,
+		IdleTimeout:       idleTimeout,
+		ConnState:         newConnLimit().changed,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	if addr == "" {
 		return s, nil
 	}
-	l, err := net.Listen("tcp", addr)
+	l, err := (&net.ListenConfig{Control: noticeVanished}).Listen(context.Background(), "tcp", addr)
 	if err != nil {
 		return nil, hint(fmt.Errorf("serve the stream: %w", err), "choose another address with -addr, or addr in the configuration")
 	}
 	s.listener = l
 	return s, nil
+}
+
+// noticeVanished sets a listening socket up, before it listens. Accepted ones inherit the option (tcp(7)).
+func noticeVanished(_, _ string, c syscall.RawConn) error {
+	var err error
+	ctlErr := c.Control(func(fd uintptr) {
+		err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(vanishedTimeout.Milliseconds()))
+	})
+	return errors.Join(ctlErr, err)
 }
 
 // start serves m's databases.
