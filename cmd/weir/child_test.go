@@ -271,7 +271,9 @@ type background struct {
 	stdin io.WriteCloser
 	lines chan string // what it prints
 	errs  lockedBuffer
-	ended bool
+
+	killed bool // by sigkill; it has still to be waited for
+	ended  bool
 }
 
 func startBackground(t *testing.T, args ...string) *background {

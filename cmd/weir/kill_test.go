@@ -1,135 +1,226 @@
 package main
 
 import (
-	"context"
-	"fmt"
-	"log/slog"
+	"flag"
+	"maps"
 	"math/rand/v2"
-	"os/exec"
-	"strings"
+	"slices"
+	"syscall"
 	"testing"
 	"time"
 
 	"weir/fuse/fusetest"
-	"weir/stream"
+)
+
+var (
+	kills    = flag.Int("kills", 12, "how often TestKilledUnderLoad kills, over all journal modes")
+	killSeed = flag.Uint64("kills.seed", 0, "the seed of TestKilledUnderLoad; 0: any")
 )
 
 // raced says that the tests, and the weir under test, have the race detector.
 var raced bool
 
-// Weir's processes are killed by kill -9 while two writers work, and started again. Every state that either node's
-// stream ever leads to is verified and must be the same on both. The streams go on; only what an app has committed after
-// its weir's death (a journal's end is passed through) comes as the pages that differ.
+// Weir's processes and apps are killed by kill -9 while apps write as fast as they can, and started again. What SQLite
+// acknowledged is there, readers of the replica never see what was not committed, and every state that either node's
+// stream leads to is verified and the same on both.
 func TestKilledUnderLoad(t *testing.T) {
 	if raced {
 		t.Skip("with the race detector weir is so much slower than the writers that it is minutes behind them")
 	}
-	for _, mode := range []string{"WAL", "DELETE", "PERSIST"} {
-		for _, which := range []string{"primary", "replica"} {
-			t.Run(which+" in "+mode, func(t *testing.T) {
-				t.Parallel()
-				seed := rand.Uint64()
-				t.Logf("moments from seed %d", seed)
-				rnd := rand.New(rand.NewPCG(seed, 0))
-				primary, replica := startPair(t)
-				shell(t, primary.db, "PRAGMA journal_mode = "+mode+";"+auditSchema+auditStep)
-				awaitEqual(t, primary, replica)
-				a, b := record(t, primary), record(t, replica)
-				n := map[string]*node{"primary": primary, "replica": replica}[which]
-				for range 5 {
-					writers := []*exec.Cmd{startWriter(t, primary, mode, rnd), startWriter(t, primary, mode, rnd)}
-					time.Sleep(time.Duration(100+rnd.IntN(400)) * time.Millisecond)
-					n.kill()
-					time.Sleep(time.Duration(rnd.IntN(20)) * time.Millisecond)
-					for _, w := range writers { // without weir they could not go on for long
-						w.Process.Kill()
-						w.Wait() // killed, or ended by an error
-					}
-					n.start()
-					awaitEqual(t, primary, replica)
-					shell(t, primary.db, auditStep)
-					awaitEqual(t, primary, replica)
-					compareRecords(t, a, b)
-				}
-				for _, r := range []*fusetest.Recorder{a, b} {
-					if deltas, _ := r.Breaks(); deltas > 0 && which == "replica" {
-						t.Errorf("a stream broke off %d times, want that it goes on", deltas)
-					}
-				}
-				if _, pos := a.Pos(); pos.TXID < 20 {
-					t.Errorf("got %d transactions, want a load", pos.TXID)
-				}
-			})
+	seed := *killSeed
+	if seed == 0 {
+		seed = rand.Uint64()
+	}
+	t.Logf("-kills.seed=%d", seed)
+	modes := []string{"WAL", "DELETE", "TRUNCATE", "PERSIST", "MEMORY", "OFF"}
+	for i, mode := range modes {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			k := newKilling(t, mode, rand.New(rand.NewPCG(seed, uint64(i))))
+			for k.round = range (*kills + i) / len(modes) {
+				k.run(draw(k.rnd, victims...))
+			}
+			k.end()
+		})
+	}
+}
+
+// victim is who is killed at one moment.
+type victim struct {
+	name                            string
+	primary, replica, apps, readers bool
+}
+
+var victims = []victim{
+	{name: "primary", primary: true},
+	{name: "replica", replica: true},
+	{name: "apps", apps: true},
+	{name: "both nodes", primary: true, replica: true},
+	{name: "primary and apps", primary: true, apps: true},
+	{name: "readers", readers: true},
+	{name: "all", primary: true, replica: true, apps: true, readers: true},
+}
+
+// killing is a running TestKilledUnderLoad in one journal mode.
+type killing struct {
+	t    *testing.T
+	rnd  *rand.Rand
+	mode string
+
+	round   int
+	pragmas string // of the round's writers
+	primary *node
+	replica *node
+	streams [2]*fusetest.Recorder // the primary's and the replica's
+	writers []*acknowledger
+	readers []*auditor
+	outages []span // in which the replica's mount was dead
+
+	committed map[int64]int64 // transactions in the database, by writer
+	tally     map[string]*tallied
+	audits    int // that went well
+	rebuilt   int // databases that SQLite itself left broken
+}
+
+// span is from a moment to another.
+type span struct{ from, to time.Time }
+
+// tallied counts what came of one kind of kill.
+type tallied struct {
+	kills  int
+	deltas int // of these, with a delta for the replica
+	named  int // of these, with apps that had files open on the dead mount when weir started
+}
+
+func newKilling(t *testing.T, mode string, rnd *rand.Rand) *killing {
+	k := &killing{t: t, rnd: rnd, mode: mode, committed: make(map[int64]int64), tally: make(map[string]*tallied)}
+	for _, v := range victims {
+		k.tally[v.name] = new(tallied)
+	}
+	k.primary, k.replica = startPair(t)
+	shell(t, k.primary.db, "PRAGMA journal_mode = "+mode+";"+ledgerSchema)
+	awaitEqual(t, k.primary, k.replica)
+	k.streams = [2]*fusetest.Recorder{record(t, k.primary), record(t, k.replica)}
+	k.startReaders()
+	return k
+}
+
+// run kills v under load, starts again what was killed and checks everything.
+func (k *killing) run(v victim) {
+	k.t.Helper()
+	k.startWriters()
+	before := snapshots(k.replica)
+	at := time.Now()
+	if v.replica {
+		k.outages = append(k.outages, span{at, at.Add(time.Hour)})
+		before = 0 // its log will begin anew
+	}
+	k.kill(v)
+	k.restart(v)
+	if v.replica {
+		k.outages[len(k.outages)-1].to = time.Now()
+	}
+	k.endWriters(v)
+	k.replaceReaders()
+	k.check(v, at)
+	k.count(v, snapshots(k.replica)-before)
+}
+
+// count notes how the replica went on. While the primary lived, that is by position.
+func (k *killing) count(v victim, deltas int) {
+	k.t.Helper()
+	o := k.tally[v.name]
+	o.kills++
+	if deltas == 0 {
+		return
+	}
+	o.deltas++
+	k.t.Logf("round %d: %s killed, with %s: the replica took pages %d times", k.round, v.name, k.pragmas, deltas)
+	if !v.primary && !k.unjournaled() {
+		k.t.Errorf("the replica took pages, want that it goes on by position")
+	}
+}
+
+// kill kills v's processes one after the other in any order, at once or with moments in between.
+func (k *killing) kill(v victim) {
+	k.t.Helper()
+	var all []func()
+	if v.primary {
+		all = append(all, func() { k.primary.signal(syscall.SIGKILL) })
+	}
+	if v.replica {
+		all = append(all, func() { k.replica.signal(syscall.SIGKILL) })
+	}
+	for _, w := range k.writers {
+		if v.apps {
+			all = append(all, w.sigkill)
+		}
+	}
+	for _, r := range k.readers {
+		if v.readers {
+			all = append(all, r.sigkill)
+		}
+	}
+	k.rnd.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	gap := time.Duration(k.rnd.IntN(2)*k.rnd.IntN(3000)) * time.Microsecond
+	for _, kill := range all {
+		kill()
+		time.Sleep(gap)
+	}
+}
+
+// restart starts the killed nodes, while apps that were left alive meet the dead mounts.
+func (k *killing) restart(v victim) {
+	k.t.Helper()
+	var dead []*node
+	if v.primary {
+		dead = append(dead, k.primary)
+	}
+	if v.replica {
+		dead = append(dead, k.replica)
+	}
+	k.rnd.Shuffle(len(dead), func(i, j int) { dead[i], dead[j] = dead[j], dead[i] })
+	for _, n := range dead {
+		n.exitCode()
+	}
+	time.Sleep(time.Duration(k.rnd.IntN(100)) * time.Millisecond)
+	if v.replica {
+		k.stopOpening()
+	}
+	for _, n := range dead {
+		if k.revive(n) {
+			k.tally[v.name].named++
 		}
 	}
 }
 
-// record follows a node's stream.
-func record(t *testing.T, n *node) *fusetest.Recorder {
-	t.Helper()
-	r := fusetest.NewRecorder(false)
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error)
-	go func() {
-		opt := stream.FollowOptions{Logger: slog.New(slog.DiscardHandler), MaxBackoff: 50 * time.Millisecond}
-		ended <- stream.Follow(ctx, "http://"+n.addr, n.db, r, opt)
-	}()
-	t.Cleanup(func() {
-		cancel()
-		<-ended // cancelled
-	})
-	return r
+// check requires that nothing that was acknowledged is lost, and that the replica's pages are the primary's.
+func (k *killing) check(v victim, at time.Time) {
+	k.t.Helper()
+	if k.unjournaled() && (v.primary || v.apps) {
+		k.checkUnjournaled(at)
+		return
+	}
+	k.checkCommitted()
+	awaitEqual(k.t, k.primary, k.replica)
+	compareRecords(k.t, k.streams[0], k.streams[1])
 }
 
-// compareRecords waits until both streams have led to one position, and compares the way there.
-func compareRecords(t *testing.T, primary, replica *fusetest.Recorder) {
-	t.Helper()
-	err := replica.Await(patience, func() error {
-		_, want := primary.Pos()
-		if _, got := replica.Pos(); got != want || got.TXID == 0 {
-			return fmt.Errorf("the replica's stream is at %s, the primary's at %s", got, want)
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := make(map[stream.TXID]stream.Pos)
-	for _, pos := range primary.Since(0) {
-		want[pos.TXID] = pos
-	}
-	for _, pos := range replica.Since(0) {
-		if w, ok := want[pos.TXID]; ok && w != pos {
-			t.Errorf("the replica's stream was at %s, the primary's at %s", pos, w)
+// end checks what is left to check and sums up.
+func (k *killing) end() {
+	k.t.Helper()
+	k.endReaders(time.Time{})
+	for _, name := range slices.Sorted(maps.Keys(k.tally)) {
+		if o := k.tally[name]; o.kills > 0 {
+			k.t.Logf("%-8s  %-16s  killed %3d times, %3d with a delta, %3d with apps named", k.mode, name, o.kills, o.deltas, o.named)
 		}
 	}
+	var sum int64
+	for _, n := range k.committed {
+		sum += n
+	}
+	k.t.Logf("%-8s  %d transactions are there, %d audits went well, %d databases made anew", k.mode, sum, k.audits, k.rebuilt)
 }
 
-// startWriter starts a shell that changes the database in steps that an audit can check, spilling, rolling back,
-// checkpointing and vacuuming now and then.
-func startWriter(t *testing.T, n *node, mode string, rnd *rand.Rand) *exec.Cmd {
-	t.Helper()
-	var script strings.Builder
-	fmt.Fprintf(&script, "PRAGMA journal_mode = %s; PRAGMA cache_size = %d; PRAGMA wal_autocheckpoint = %d;", mode, 5+rnd.IntN(200), 1+rnd.IntN(200))
-	for range 2000 {
-		switch rnd.IntN(20) {
-		case 0:
-			script.WriteString(auditRollback)
-		case 1:
-			script.WriteString("BEGIN IMMEDIATE; SAVEPOINT s; UPDATE item SET filler = randomblob(1500); ROLLBACK TO s; COMMIT;\n")
-		case 2:
-			script.WriteString("PRAGMA wal_checkpoint(RESTART);\n")
-		case 3:
-			script.WriteString("VACUUM;\n")
-		default:
-			script.WriteString(auditStep)
-		}
-	}
-	cmd := command("sqlite3", "-bail", "-cmd", ".timeout 10000", n.db)
-	cmd.Stdin = strings.NewReader(script.String())
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { cmd.Process.Kill() })
-	return cmd
-}
+// draw returns one of several values.
+func draw[T any](rnd *rand.Rand, values ...T) T { return values[rnd.IntN(len(values))] }

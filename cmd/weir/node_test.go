@@ -228,8 +228,13 @@ func (n *node) awaitLog(text string) {
 // eventually waits until check returns nil.
 func (n *node) eventually(what string, check func() error) {
 	n.t.Helper()
+	n.within(patience, what, check)
+}
+
+func (n *node) within(limit time.Duration, what string, check func() error) {
+	n.t.Helper()
 	var err error
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(limit); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
 		if err = check(); err == nil {
 			return
 		}
