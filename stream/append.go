@@ -76,9 +76,10 @@ func (w *recordWriter) end(t recordType) (int64, error) {
 
 // A TxnWriter appends one transaction to a Log. It ends with Commit or Abort.
 type TxnWriter struct {
-	l   *Log
-	h   ltx.Header
-	enc *encoder
+	l      *Log
+	h      ltx.Header
+	enc    *encoder
+	failed error
 }
 
 // Begin begins the transaction that follows Last, with that TXID and checksum
@@ -99,12 +100,17 @@ func (l *Log) Begin(h ltx.Header) (*TxnWriter, error) {
 	return w, nil
 }
 
-// WritePage adds a page; page numbers ascend and leave out the lock page.
+// WritePage adds a page; page numbers ascend and leave out the lock page. Its
+// errors stick, as Commit's: then only Abort is left to do.
 func (w *TxnWriter) WritePage(pgno uint32, data []byte) error {
 	if w.enc == nil {
 		return w.ended()
 	}
-	return w.wrap(w.enc.page(pgno, data))
+	err := w.enc.page(pgno, data)
+	if err != nil {
+		w.failed = err
+	}
+	return w.wrap(err)
 }
 
 // Commit completes the record, given the database's rolling checksum after
@@ -115,11 +121,15 @@ func (w *TxnWriter) Commit(post Checksum) (Pos, error) {
 		return Pos{}, w.ended()
 	}
 	p := Pos{TXID: w.h.MaxTXID, PostApplyChecksum: post}
-	err := w.enc.close(post)
+	err := w.failed
+	if err == nil {
+		err = w.enc.close(post)
+	}
 	if err == nil {
 		err = w.l.endRecord(p)
 	}
 	if err != nil {
+		w.failed = err
 		w.Abort()
 		return Pos{}, w.wrap(err)
 	}
@@ -133,7 +143,7 @@ func (w *TxnWriter) Abort() {
 		return
 	}
 	w.release()
-	w.l.dropRecord()
+	w.l.dropRecord(w.failed)
 }
 
 func (w *TxnWriter) release() {
@@ -163,6 +173,7 @@ func (l *Log) beginRecord() error {
 	}
 	if s := l.active(); s.size >= l.opt.SegmentSize && len(s.records) > 0 {
 		if err := l.roll(); err != nil {
+			l.makeRoom(err)
 			return fmt.Errorf("begin log segment: %w", err)
 		}
 	}
@@ -214,11 +225,13 @@ func (l *Log) endRecord(p Pos) error {
 }
 
 // dropRecord ends a record that is not to be. Where its bytes cannot be cut off
-// now, the next record overwrites them, or OpenLog sets them aside.
-func (l *Log) dropRecord() {
+// now, the next record overwrites them, or OpenLog sets them aside. why may be
+// that the disk is full.
+func (l *Log) dropRecord(why error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.active().file.Truncate(l.active().size)
+	l.makeRoom(why)
 	l.writing = false
 }
 
@@ -241,7 +254,7 @@ func (l *Log) Receive(r io.Reader, n int64) (*Txn, error) {
 	}
 	t, err := l.receive(r, n)
 	if err != nil {
-		l.dropRecord()
+		l.dropRecord(err)
 		return nil, fmt.Errorf("receive transaction: %w", err)
 	}
 	return t, nil

@@ -83,7 +83,11 @@
 // the database's checksum with the log (Find), and has TruncateAfter or Reset
 // bring the log to it.
 //
-// Old segments are dropped by size and age. The ones that a connected reader has
+// A Sync that failed is not repeated: the kernel may have dropped what it could
+// not write, and a second one would succeed. The log begins anew where it ends.
+//
+// Old segments are dropped by size and age, and all but the newest two where the
+// disk is full, since it is the database's. The ones that a connected reader has
 // still to read are kept until the log has twice MaxBytes; that reader then gets
 // [ErrNotInLog]. A record that is found damaged when it is read makes all
 // positions before it ErrNotInLog, too.

@@ -59,6 +59,7 @@ type Log struct {
 	damaged   TXID // the newest record found damaged; no position before it can be read on from
 	newNames  bool // the directory was not synced
 	closed    bool
+	unsure    bool // a sync has failed: what it was to write may be lost, and a second one would not say so
 
 	writing bool         // rec and what follows the last record belong to a TxnWriter
 	rec     recordWriter // reused
@@ -212,6 +213,9 @@ func (l *Log) usable() error {
 func (l *Log) Sync() error {
 	l.syncing.Lock()
 	defer l.syncing.Unlock()
+	if err := l.beSure(); err != nil {
+		return fmt.Errorf("sync log in %s: %w", l.dir.Name(), err)
+	}
 	dirty, names, err := l.takeDirty()
 	for _, s := range dirty {
 		err = errors.Join(err, s.file.Sync())
@@ -226,10 +230,35 @@ func (l *Log) Sync() error {
 		err = errors.Join(err, s.release())
 	}
 	l.newNames = l.newNames || names && err != nil
+	l.unsure = err != nil
 	if err != nil {
+		l.makeRoom(err)
 		return fmt.Errorf("sync log in %s: %w", l.dir.Name(), err)
 	}
 	return nil
+}
+
+// beSure begins the log anew after a sync that failed. The kernel may have dropped what it could not write, and a second
+// fsync of the same file then succeeds (fsync(2), https://lwn.net/Articles/752063/). The positions before are not in the
+// log any more: followers that are not at its end get a delta.
+func (l *Log) beSure() error {
+	l.mu.Lock()
+	unsure := l.unsure
+	l.mu.Unlock()
+	if !unsure {
+		return nil
+	}
+	return l.change(func() error {
+		if l.published != l.last() {
+			return fmt.Errorf("after a sync that failed: %w", ErrBusy)
+		}
+		l.opt.Logger.Warn("a sync of the log has failed; the log begins anew", "dir", l.dir.Name(), "pos", l.published)
+		if err := l.restart(l.last()); err != nil {
+			return err
+		}
+		l.unsure = false
+		return nil
+	})
 }
 
 // takeDirty acquires the segments that need a sync.

@@ -103,6 +103,9 @@ func (d *Database) open(opt stream.LogOptions) error {
 	if d.state, err = state.Open(d.root, d.name); err != nil {
 		return err
 	}
+	if opt, err = state.LimitLog(opt, d.state); err != nil {
+		return err
+	}
 	if d.log, err = stream.OpenLog(d.state, opt); err != nil {
 		return err
 	}

@@ -105,6 +105,9 @@ func (d *Database) open(opt stream.LogOptions) error {
 	if opt.Logger == nil {
 		opt.Logger = d.logger
 	}
+	if opt, err = state.LimitLog(opt, d.state); err != nil {
+		return err
+	}
 	if d.log, err = stream.OpenLog(d.state, opt); err != nil {
 		return err
 	}
