@@ -406,6 +406,39 @@ func TestFollowSilentUpstream(t *testing.T) {
 	stop()
 }
 
+// slowConn is a connection that brings 1 KiB every 20 ms.
+type slowConn struct{ net.Conn }
+
+func (c slowConn) Read(p []byte) (int, error) {
+	time.Sleep(20 * time.Millisecond)
+	return c.Conn.Read(p[:min(len(p), 1<<10)])
+}
+
+// A stream is not cut because a record takes longer than nothing may be heard.
+func TestFollowSlowLine(t *testing.T) {
+	up, down := pair(t)
+	_, url := serve(t, up)
+	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := new(net.Dialer).DialContext(ctx, network, addr)
+		return slowConn{c}, err
+	}
+	opt := FollowOptions{Timeout: 700 * time.Millisecond, Client: &http.Client{Transport: &http.Transport{DialContext: dial, ReadBufferSize: streamBuffer}}}
+	followWith(t, url, down, opt)
+	down.waitPos(up.log.Published())
+	r, pages := newRand(t), make(map[uint32][]byte)
+	for pgno := range uint32(2 * streamBuffer / testPageSize) {
+		pages[pgno+1] = randomPage(r)
+	}
+	up.commit(len(pages), pages)
+	down.waitPos(up.log.Published())
+	down.equal(up)
+	down.mu.Lock()
+	defer down.mu.Unlock()
+	if down.failed > 0 {
+		t.Errorf("the stream failed %d times: %v", down.failed, down.err)
+	}
+}
+
 func TestFollowBadURL(t *testing.T) {
 	for _, url := range []string{"", "localhost:80", "ftp://x", "http://", "http://a b", ":"} {
 		if err := Follow(t.Context(), url, testPath, nil, FollowOptions{}); err == nil {

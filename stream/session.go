@@ -209,6 +209,10 @@ func (s *session) beat(n int64) error {
 	return nil
 }
 
+// watched is how much of an answer is read at a time, in bytes. net/http reads on to the end of what was asked for or of
+// an HTTP chunk: the whole of one takes seconds on a slow line.
+const watched = 4 << 10
+
 // watchdog is a reader that cancels the session when the answer or a read takes
 // too long. The time between reads, in which the replica works, does not count.
 type watchdog struct {
@@ -219,7 +223,7 @@ type watchdog struct {
 
 func (w *watchdog) Read(p []byte) (int, error) {
 	w.timer.Reset(w.timeout)
-	n, err := w.r.Read(p)
+	n, err := w.r.Read(p[:min(len(p), watched)])
 	w.timer.Stop()
 	return n, err
 }
