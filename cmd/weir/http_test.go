@@ -18,7 +18,11 @@ func (n *node) get(method, target string) (status int, body string) {
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	resp, err := http.DefaultClient.Do(req)
+	client := http.DefaultClient
+	if n.line != nil {
+		client = n.line.client()
+	}
+	resp, err := client.Do(req)
 	if err != nil {
 		n.t.Fatal(err)
 	}

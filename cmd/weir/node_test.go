@@ -28,6 +28,7 @@ type node struct {
 	addr  string
 	conf  string // the configuration file
 	log   string // file with what it prints
+	line  *line  // on a network of the test's; nil: on the machine's
 	cmd   *exec.Cmd
 	ended chan struct{} // closed when the process is gone
 }
@@ -114,7 +115,11 @@ func (n *node) configure(format string, args ...any) {
 // start starts weir mount with the node's configuration and waits until it serves.
 func (n *node) start(args ...string) {
 	n.t.Helper()
-	n.startWith(append([]string{n.weir, "mount", "-config", n.conf}, args...)...)
+	run := []string{n.weir, "mount", "-config", n.conf}
+	if n.line != nil {
+		run = append(n.line.enter(), run...)
+	}
+	n.startWith(append(run, args...)...)
 }
 
 // startWith starts weir by any command and waits until it serves, or where it has no address, until it is mounted.
