@@ -10,7 +10,7 @@ import (
 )
 
 var (
-	powerCuts = flag.Int("power.cuts", 3, "power failures for each way to write")
+	powerCuts = flag.Int("power.cuts", 1, "power failures for each way to write")
 	powerSeed = flag.Uint64("power.seed", 0, "of the power failures; 0: a new one")
 	powerOnly = flag.Int("power.only", -1, "only the power failure of this number")
 )
@@ -81,7 +81,7 @@ type outcome struct {
 	resumed int // the replica went on by its position
 	pages   int // it got the pages that differ
 	damaged int // SQLite itself has a damaged database
-	refused int // one that it does not even open, and so weir refuses
+	refused int // one that it cannot even open, and so weir refuses
 }
 
 func (o *outcome) add(p outcome) {
@@ -99,7 +99,7 @@ func (o outcome) String() string {
 
 // failure is a moment and what is lost then.
 type failure struct {
-	primary, replica         int           // operations until then
+	moment
 	primaryLoss, replicaLoss *crashfs.Loss // nil: its power stays, and its processes end
 }
 
@@ -107,17 +107,25 @@ func (f failure) String() string {
 	return fmt.Sprintf("primary after %d operations: %v; replica after %d: %v", f.primary, f.primaryLoss, f.replica, f.replicaLoss)
 }
 
-// chooseFailure chooses an operation of either side, and whose power fails.
-func (r *recording) chooseFailure(rnd *rand.Rand) failure {
-	var f failure
+// chooseMoment chooses a clean end, after which weir relies on what it saved, or any operation of either side.
+func (r *recording) chooseMoment(rnd *rand.Rand) (m moment) {
+	if i := rnd.IntN(4 * len(r.ends)); i < len(r.ends) {
+		return r.ends[i]
+	}
 	p, q := r.primary.fs.Len()-r.primary.ready, r.replica.fs.Len()-r.replica.ready
 	if n := rnd.IntN(p + q + 2); n <= p {
-		f.primary = r.primary.ready + n
-		f.replica = max(r.primary.peerAt(f.primary), r.replica.ready)
+		m.primary = r.primary.ready + n
+		m.replica = max(r.primary.peerAt(m.primary), r.replica.ready)
 	} else {
-		f.replica = r.replica.ready + n - p - 1
-		f.primary = max(r.replica.peerAt(f.replica), r.primary.ready)
+		m.replica = r.replica.ready + n - p - 1
+		m.primary = max(r.replica.peerAt(m.replica), r.primary.ready)
 	}
+	return m
+}
+
+// chooseFailure chooses a moment, and whose power fails.
+func (r *recording) chooseFailure(rnd *rand.Rand) failure {
+	f := failure{moment: r.chooseMoment(rnd)}
 	who := rnd.IntN(3)
 	if who != 0 {
 		loss := crashfs.RandomLoss(rnd.Uint64())

@@ -103,7 +103,11 @@ type recording struct {
 	w                writing
 	primary, replica *disk
 	acks             []ack
+	ends             []moment // of lives
 }
+
+// moment is how many operations the disks had done then.
+type moment struct{ primary, replica int }
 
 // ack is a commit that SQLite said was done.
 type ack struct {
@@ -134,6 +138,7 @@ func recordLives(t *testing.T, weir string, w writing, rnd *rand.Rand) *recordin
 			primary.stop()
 			replica.stop()
 		}
+		r.ends = append(r.ends, moment{r.primary.fs.Len(), r.replica.fs.Len()})
 		if life == 0 && rnd.IntN(2) == 0 {
 			r.write(t, primary, rnd, 2)
 		}

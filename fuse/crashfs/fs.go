@@ -79,9 +79,16 @@ func (f *FS) open() (err error) {
 	return nil
 }
 
+// unmountTime is how long the kernel has for letting go of what ended processes, and mounts over this one, had open.
+const unmountTime = 30 * time.Second
+
 // Close unmounts the file system. The record can be read until then. What uses the mount must have ended.
 func (f *FS) Close() error {
-	if err := f.server.Unmount(); err != nil {
+	err := f.server.Unmount()
+	for end := time.Now().Add(unmountTime); errors.Is(err, syscall.EBUSY) && time.Now().Before(end); err = f.server.Unmount() {
+		time.Sleep(10 * time.Millisecond)
+	}
+	if err != nil {
 		return fmt.Errorf("unmount crashfs from %s: %w", f.at, err)
 	}
 	f.server.Wait()
