@@ -63,3 +63,32 @@ func TestSavedSumsFlips(t *testing.T) {
 	}
 	t.Logf("%d bytes flipped, %d named", flips, named)
 }
+
+// A database that is set aside does not take the place of one that was before.
+func TestHotAsideTwice(t *testing.T) {
+	dir := t.TempDir()
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	for _, contents := range []string{"first", "second"} {
+		for name, b := range map[string]string{"db": contents, "db-journal": "\xd9\xd5\x05\xf9\x20\xa1\x63\xd7 " + contents} {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(b), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		db, err := Open(root, "db", Options{Logger: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, want := range map[string]string{"db.bad": "first", "db.bad.1": "second"} {
+		if got, err := os.ReadFile(filepath.Join(dir, state.Dir, "db", name)); string(got) != want {
+			t.Errorf("%s: got %q (%v), want %q", name, got, err, want)
+		}
+	}
+}

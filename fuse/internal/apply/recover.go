@@ -109,13 +109,35 @@ func (d *Database) setHotAside() error {
 		return nil
 	}
 	d.logger.Warn("the database was left in the middle of a transaction; it is set aside", "db", d.path, "under", filepath.Join(state.Dir, d.name))
-	for _, role := range []dbfile.Role{dbfile.RoleDatabase, dbfile.RoleWAL, dbfile.RoleJournal} {
-		aside := filepath.Join(state.Dir, d.name, d.name+".bad"+role.Suffix())
+	name, err := d.hotAsideName()
+	if err != nil {
+		return err
+	}
+	for _, role := range hotRoles {
+		aside := filepath.Join(state.Dir, d.name, name+role.Suffix())
 		if err := d.root.Rename(d.name+role.Suffix(), aside); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
 	return state.SyncDir(d.root)
+}
+
+// hotRoles are the files that are set aside together, the journal last: with it, a crash in between is found again.
+var hotRoles = []dbfile.Role{dbfile.RoleDatabase, dbfile.RoleWAL, dbfile.RoleJournal}
+
+// hotAsideName returns a name under which no database was set aside whole: a journal says that one was.
+func (d *Database) hotAsideName() (string, error) {
+	name := d.name + ".bad"
+	for i := 1; ; i++ {
+		_, err := d.state.Stat(name + dbfile.RoleJournal.Suffix())
+		if errors.Is(err, fs.ErrNotExist) {
+			return name, nil
+		}
+		if err != nil {
+			return "", err
+		}
+		name = fmt.Sprintf("%s.bad.%d", d.name, i)
+	}
 }
 
 func ignoreShort(err error) error {

@@ -2,7 +2,6 @@ package apply
 
 import (
 	"bufio"
-	"encoding/json"
 	"errors"
 	"io"
 	"io/fs"
@@ -41,12 +40,8 @@ func (d *Database) savedSums() (*stream.Sums, error) {
 	}
 	defer f.Close()
 	r := bufio.NewReader(f)
-	line, err := r.ReadSlice('\n')
-	if err != nil {
-		return nil, err
-	}
 	var was state.FileID
-	if err := json.Unmarshal(line, &was); err != nil {
+	if err := state.ReadHead(r, &was); err != nil {
 		return nil, err
 	}
 	if is, err := state.Identify(d.file); err != nil || is != was {
@@ -66,7 +61,7 @@ func (d *Database) saveSums() error {
 		return err
 	}
 	w := bufio.NewWriter(f)
-	err = json.NewEncoder(w).Encode(id)
+	err = state.WriteHead(w, id)
 	if err == nil {
 		_, err = d.sums.WriteTo(w)
 	}

@@ -2,7 +2,6 @@ package capture
 
 import (
 	"bufio"
-	"encoding/json"
 	"errors"
 	"io/fs"
 	"math"
@@ -50,7 +49,7 @@ func (d *Database) save() error {
 		return err
 	}
 	w := bufio.NewWriter(f)
-	err = json.NewEncoder(w).Encode(s)
+	err = state.WriteHead(w, s)
 	if err == nil {
 		_, err = d.sums.WriteTo(w)
 	}
@@ -71,11 +70,7 @@ func (d *Database) load() (s saved, sums *stream.Sums, err error) {
 	}
 	defer f.Close()
 	r := bufio.NewReader(f)
-	line, err := r.ReadSlice('\n')
-	if err == nil {
-		err = json.Unmarshal(line, &s)
-	}
-	if err == nil {
+	if err = state.ReadHead(r, &s); err == nil {
 		sums, err = stream.ReadSums(r, math.MaxUint32)
 	}
 	if err == nil && (s.Pos != d.log.Last().String() || sums.Total() != d.log.Last().PostApplyChecksum) {
@@ -83,7 +78,7 @@ func (d *Database) load() (s saved, sums *stream.Sums, err error) {
 	}
 	if err != nil {
 		d.logger.Warn("page checksums of the last stop cannot be used, reading the database instead", "db", d.path, "err", err)
-		return s, nil, nil
+		return saved{}, nil, nil
 	}
 	return s, sums, nil
 }
