@@ -2,6 +2,7 @@ package apply
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"time"
 
@@ -206,10 +207,16 @@ func (d *Database) syncLogAndWAL() error {
 	if err := d.log.Sync(); err != nil {
 		return err
 	}
-	if err := d.tail.file.Sync(); err != nil {
-		return fmt.Errorf("sync WAL: %w", err)
+	return d.sync(d.tail.file, "WAL")
+}
+
+// sync makes a file durable. Where that fails the kernel may have dropped what it could not write, and the next sync would
+// succeed (fsync(2)): so nothing more is built on it in this run. The next one replays the WAL by its checksums.
+func (d *Database) sync(f *os.File, what string) error {
+	if err := f.Sync(); err != nil {
+		d.index.fail(fmt.Errorf("sync %s: %w", what, err))
 	}
-	return nil
+	return d.index.err()
 }
 
 // copyFrames copies the frames after from up to to into the database, the last of each page, in the
@@ -250,8 +257,8 @@ func (d *Database) settleFile(hdr dbfile.IndexHeader) error {
 	if err := d.file.Truncate(size); err != nil {
 		return fmt.Errorf("checkpoint: %w", err)
 	}
-	if err := d.file.Sync(); err != nil {
-		return fmt.Errorf("checkpoint: sync: %w", err)
+	if err := d.sync(d.file, "database"); err != nil {
+		return fmt.Errorf("checkpoint: %w", err)
 	}
 	if fi.Size() == size {
 		return nil

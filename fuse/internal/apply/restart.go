@@ -24,8 +24,8 @@ func (d *Database) restart(deadline time.Time) error {
 	if err != nil {
 		return fmt.Errorf("restart WAL: %w", err)
 	}
-	if err := d.tail.file.Sync(); err != nil {
-		return fmt.Errorf("restart WAL: sync: %w", err)
+	if err := d.sync(d.tail.file, "WAL"); err != nil {
+		return fmt.Errorf("restart WAL: %w", err)
 	}
 	trimmed, err := d.tail.trim(trimFactor * restartFactor * d.checkpointFrames)
 	if trimmed {
