@@ -18,13 +18,11 @@ var (
 	soakPause = flag.Duration("soak.pause", 60*time.Millisecond, "how long each of TestSoak's writers pauses between two transactions, on average")
 )
 
-// soakModes are the databases, with the journal modes of each. The modes that change are without WAL: when a connection
-// leaves it while another comes, SQLite may commit to the database below a WAL that counts, which capture takes for a
-// state of its own.
+// soakModes are the databases, with the journal modes of each.
 var soakModes = map[string][]string{
 	"wal":      {"WAL"},
 	"rollback": {"DELETE"},
-	"changing": {"PERSIST", "TRUNCATE", "DELETE"},
+	"changing": {"PERSIST", "WAL", "TRUNCATE", "DELETE"},
 }
 
 // soakPragmas make transactions spill, and checkpoints frequent.

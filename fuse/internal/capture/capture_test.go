@@ -232,6 +232,30 @@ func TestJournalEndCommits(t *testing.T) {
 	r.check(2)
 }
 
+// What a journal commits below a WAL is seen only where the WAL does not have the page.
+func TestJournalEndsBelowWAL(t *testing.T) {
+	r := newRig(t)
+	frames, h := r.frames(5, 6)
+	r.writeIndex(h)
+	r.writeWAL(frames)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if err := r.d.log.Wait(ctx, 2); err != nil {
+		t.Fatal(err)
+	}
+	for nonce, tt := range []struct {
+		pgno uint32
+		txid stream.TXID // after the journal's end
+	}{{5, 2}, {7, 3}} {
+		r.journal(byte(nonce + 1))
+		r.write(tt.pgno, filled(99))
+		if err := r.endJournal(); err != nil {
+			t.Fatal(err)
+		}
+		r.check(tt.txid)
+	}
+}
+
 // check1WithUncommitted checks that nothing is published yet.
 func (r *rig) check1WithUncommitted() {
 	r.Helper()

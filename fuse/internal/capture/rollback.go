@@ -196,6 +196,9 @@ func (d *Database) clean() {
 
 // dirtyChange is the change that the dirty pages make.
 func (d *Database) dirtyChange() (change, error) {
+	if d.wal.frame > 0 {
+		return d.belowWAL(), nil
+	}
 	pageSize, size, err := d.shape()
 	if err != nil {
 		return change{}, err
@@ -210,6 +213,19 @@ func (d *Database) dirtyChange() (change, error) {
 	}
 	c.pages = sortedPages(d.dirty.pages, size, pageSize)
 	return c, nil
+}
+
+// belowWAL is the change that dirty pages make below a WAL that has committed
+// frames. SQLite can commit so: a connection leaves WAL mode by a transaction
+// that is journaled, and another may have begun a new WAL before it. The WAL
+// lies over the database for all who open it then.
+func (d *Database) belowWAL() change {
+	pageSize, size := d.sums.PageSize(), d.sums.Len()
+	c := change{pageSize: pageSize, size: size, pages: sortedPages(d.dirty.pages, size, pageSize), read: d.readPage}
+	if d.dirty.all {
+		c.pages = span(1, size, pageSize)
+	}
+	return c
 }
 
 // shape reads the page size and the size in pages of the database. The header
