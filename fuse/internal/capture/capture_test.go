@@ -256,6 +256,49 @@ func TestJournalEndsBelowWAL(t *testing.T) {
 	}
 }
 
+// A WAL that is cut to nothing, and stays as a file, lies over nothing any more: the journal commits sizes, too.
+func TestJournalEndsBesideEmptyWAL(t *testing.T) {
+	r := newRig(t)
+	frames, h := r.frames(5, 6)
+	r.writeIndex(h)
+	r.writeWAL(frames)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if err := r.d.log.Wait(ctx, 2); err != nil {
+		t.Fatal(err)
+	}
+	for _, pgno := range []uint32{5, 6} { // the checkpoint
+		r.write(pgno, filled(byte(pgno)))
+	}
+	if err := r.d.Resize(dbfile.RoleWAL, 0, func() error { return os.Truncate(r.path("-wal"), 0) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Remove(r.path("-shm")), r.d.reopenLocked(dbfile.RoleSHM)); err != nil {
+		t.Fatal(err)
+	}
+	r.d.Closed(dbfile.RoleSHM)
+	size := r.d.sums.Len()
+	page1 := r.page(1)
+	binary.BigEndian.PutUint32(page1[28:], size+1) // pages, which count where the change counters agree
+	r.journal(1)
+	r.write(1, page1)
+	r.write(size+1, filled(1))
+	if err := r.endJournal(); err != nil {
+		t.Fatal(err)
+	}
+	r.check(3)
+	if got := r.d.sums.Len(); got != size+1 {
+		t.Errorf("got %d pages, want %d", got, size+1)
+	}
+}
+
+// reopenLocked is reopen for a test.
+func (d *Database) reopenLocked(role dbfile.Role) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.reopen(role)
+}
+
 // check1WithUncommitted checks that nothing is published yet.
 func (r *rig) check1WithUncommitted() {
 	r.Helper()

@@ -64,12 +64,25 @@ func (d *Database) Resize(role dbfile.Role, size int64, op func() error) error {
 	case role == dbfile.RoleJournal && size == 0:
 		return d.endJournal(op)
 	case role == dbfile.RoleWAL:
-		if _, err := d.captureWAL(); err != nil {
-			return err
-		}
-		d.wal.cut(size)
+		return d.resizeWAL(size, op)
 	}
 	return op()
+}
+
+// resizeWAL is Resize for the WAL. One that is cut to nothing lies over the database no more, though its file stays
+// (SQLITE_FCNTL_PERSIST_WAL).
+func (d *Database) resizeWAL(size int64, op func() error) error {
+	if _, err := d.captureWAL(); err != nil {
+		return err
+	}
+	d.wal.cut(size)
+	if err := op(); err != nil {
+		return err
+	}
+	if size == 0 {
+		d.wal.forget()
+	}
+	return nil
 }
 
 // Replaced runs op, which puts another file in the database's place or takes
