@@ -11,6 +11,7 @@ import (
 
 // Every measurement gives a rate in every place, and every row's lag is known.
 func TestBench(t *testing.T) {
+	skipRaced(t)
 	dir := t.TempDir()
 	out := mustCommand(t, weirBinary, "bench", "-dir", dir, "-rounds", "1", "-turn", "30ms", "-json")
 	var report benchReport

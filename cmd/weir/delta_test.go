@@ -20,6 +20,7 @@ var flagDeltaSize = flag.Int("delta.size", 64, "MiB of the database of TestDelta
 // Where positions do not fit, page checksums go up and only the pages that differ come down. Of a database of 1 GiB
 // (-delta.size=1024) with 100 pages that differ that is less than 4 MiB.
 func TestDeltaResync(t *testing.T) {
+	skipRaced(t)
 	const pageSize, differ = 4096, 100
 	pages := *flagDeltaSize << 20 / pageSize
 	primary := newPrimary(t)

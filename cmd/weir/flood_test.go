@@ -19,6 +19,7 @@ import (
 // Clients that hold 10,000 connections, and send nothing, half a request, garbage, or page checksums that do not end,
 // hurt neither the app nor a replica: not those that are there, and not those that come.
 func TestFlood(t *testing.T) {
+	skipRaced(t)
 	const steps = 30
 	primary, replica := startPair(t)
 	shell(t, primary.db, "PRAGMA journal_mode = WAL;"+auditSchema+auditStep)

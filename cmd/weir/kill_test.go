@@ -20,13 +20,20 @@ var (
 // raced says that the tests, and the weir under test, have the race detector.
 var raced bool
 
+// skipRaced skips a test of load or of limits: with the detector weir is so much slower than its clients that it is
+// minutes behind them. The same code runs under the detector in the other tests.
+func skipRaced(t *testing.T) {
+	t.Helper()
+	if raced {
+		t.Skip("too slow with the race detector")
+	}
+}
+
 // Weir's processes and apps are killed by kill -9 while apps write as fast as they can, and started again. What SQLite
 // acknowledged is there, readers of the replica never see what was not committed, and every state that either node's
 // stream leads to is verified and the same on both.
 func TestKilledUnderLoad(t *testing.T) {
-	if raced {
-		t.Skip("with the race detector weir is so much slower than the writers that it is minutes behind them")
-	}
+	skipRaced(t)
 	seed := *killSeed
 	if seed == 0 {
 		seed = rand.Uint64()

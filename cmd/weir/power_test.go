@@ -44,9 +44,7 @@ var writings = []writing{
 // files without weir: damaged only where SQLite promises nothing better, and with all commits that it promises to keep.
 // The replica comes to it, page by page, also where it was ahead of it, and its readers see only what was once committed.
 func TestPowerLoss(t *testing.T) {
-	if raced {
-		t.Skip("the same as without the race detector, only slower")
-	}
+	skipRaced(t)
 	weir := buildPowerWeir(t)
 	for _, w := range writings {
 		t.Run(w.String(), func(t *testing.T) {

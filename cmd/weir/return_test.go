@@ -16,6 +16,7 @@ import (
 // 50 replicas return at once to a primary that was killed, and each goes on by position: two mounts, and 48 that only
 // verify what comes.
 func TestManyReplicasReturn(t *testing.T) {
+	skipRaced(t)
 	primary := newPrimary(t)
 	primary.start()
 	shell(t, primary.db, "PRAGMA journal_mode = WAL;"+auditSchema+strings.Repeat(auditStep, 20))

@@ -34,6 +34,7 @@ const soakItems = 2500
 // Four processes write to three databases, two replicas follow, one of which is restarted again and again, and readers
 // audit each. At the end all are the same, and no daemon has grown. With -v it prints how the daemons stand.
 func TestSoak(t *testing.T) {
+	skipRaced(t)
 	t.Parallel()
 	s := newSoak(t)
 	s.fill()
