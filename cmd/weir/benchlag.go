@@ -8,6 +8,9 @@ import (
 	"time"
 )
 
+// minLagTime is what it takes on a busy machine to write some rows.
+const minLagTime = time.Second
+
 // lagName is the measurement of how far the replica is behind.
 const lagName = "lag"
 
@@ -31,7 +34,7 @@ func (t *rowTimes) lag() *benchLag {
 	return &benchLag{Rows: len(lags), Median: quantile(lags, 0.5), P99: quantile(lags, 0.99), Max: quantile(lags, 1)}
 }
 
-// measureLag writes paced rows on the primary, for as many turns as there are rounds, and watches them on the replica.
+// measureLag writes paced rows on the primary, for as long as a place has turns, and watches them on the replica.
 func (b *bench) measureLag(ctx context.Context) (*benchLag, error) {
 	if !strings.Contains(lagName, b.run) {
 		return nil, nil
@@ -42,7 +45,7 @@ func (b *bench) measureLag(ctx context.Context) (*benchLag, error) {
 		return nil, err
 	}
 	defer watch.stop()
-	length := time.Duration(b.rounds) * b.turn
+	length := max(minLagTime, time.Duration(b.rounds)*b.turn)
 	write, err := startWorker("write", b.db(benchPrimary), "WAL", demoEvery.String(), length.String())
 	if err != nil {
 		return nil, err
