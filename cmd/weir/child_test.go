@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -58,6 +59,9 @@ func runChild(job string, args []string) int {
 func complainOf(err error) int {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "Error:", err)
+		if e, ok := errors.AsType[sqlite3.Error](err); ok {
+			fmt.Fprintf(os.Stderr, "(code %d, errno %d)\n", e.ExtendedCode, e.SystemErrno)
+		}
 		return 1
 	}
 	return 0

@@ -13,7 +13,7 @@ import (
 )
 
 var (
-	kills    = flag.Int("kills", 12, "how often TestKilledUnderLoad kills, over all journal modes")
+	kills    = flag.Int("kills", 6, "how often TestKilledUnderLoad kills, over all journal modes")
 	killSeed = flag.Uint64("kills.seed", 0, "the seed of TestKilledUnderLoad; 0: any")
 )
 

@@ -20,7 +20,7 @@ CREATE TABLE proof (n INTEGER NOT NULL, items INTEGER NOT NULL, total INTEGER NO
 INSERT INTO proof VALUES (0, 0, 0);
 `
 
-// ledgerDriver is mattn's driver with the SQL function filler(v, n): n bytes that follow from v.
+// ledgerDriver is mattn's driver with the SQL function filler(v, n): n bytes that follow from v, one at least.
 const ledgerDriver = "sqlite3-ledger"
 
 func init() {
@@ -29,7 +29,9 @@ func init() {
 	}})
 }
 
+// filler is a byte at least, for an empty result is NULL to the driver.
 func filler(v, n int64) []byte {
+	n = max(n, 1)
 	word := binary.BigEndian.AppendUint64(nil, uint64(v)*0x9e3779b97f4a7c15)
 	return bytes.Repeat(word, int(n/8)+1)[:n]
 }
