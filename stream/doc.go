@@ -87,7 +87,7 @@
 // not write, and a second one would succeed. The log begins anew where it ends.
 //
 // Old segments are dropped by size and age, and all but the newest two where the
-// disk is full, since it is the database's. The ones that a connected reader has
+// disk is full, since it is the database's. What was set aside is kept then. The ones that a connected reader has
 // still to read are kept until the log has twice MaxBytes; that reader then gets
 // [ErrNotInLog]. A record that is found damaged when it is read makes all
 // positions before it ErrNotInLog, too.

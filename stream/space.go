@@ -2,14 +2,12 @@ package stream
 
 import (
 	"errors"
-	"io/fs"
-	"strings"
 	"syscall"
 )
 
 // makeRoom gives back what the log can do without, where err says that the disk is full: the log only saves followers a
-// delta, and the disk is the database's. All but the newest two segments go, however recent, and what was set aside.
-// The caller holds mu, and tries again when it is asked to.
+// delta, and the disk is the database's. All but the newest two segments go, however recent. What was set aside stays: it
+// is nowhere else. The caller holds mu, and tries again when it is asked to.
 func (l *Log) makeRoom(err error) {
 	if !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT) {
 		return
@@ -22,22 +20,7 @@ func (l *Log) makeRoom(err error) {
 		l.segs = l.segs[1:]
 		dropped++
 	}
-	dropped += l.removeAside()
 	if dropped > 0 {
-		l.opt.Logger.Warn("the disk is full: removed old log segments; followers that need them get the pages that differ", "dir", l.dir.Name(), "files", dropped)
+		l.opt.Logger.Warn("the disk is full: removed old log segments; followers that need them get the pages that differ", "dir", l.dir.Name(), "segments", dropped)
 	}
-}
-
-// removeAside removes what was set aside, and returns how many files that were.
-func (l *Log) removeAside() (n int) {
-	files, err := fs.ReadDir(l.dir.FS(), ".")
-	if err != nil {
-		return 0
-	}
-	for _, f := range files {
-		if strings.HasPrefix(f.Name(), segmentPrefix) && strings.HasSuffix(f.Name(), asideSuffix) && l.dir.Remove(f.Name()) == nil {
-			n++
-		}
-	}
-	return n
 }

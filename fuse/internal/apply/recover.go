@@ -119,6 +119,10 @@ func (d *Database) setHotAside() error {
 			return err
 		}
 	}
+	// The new names first: a file system may sync each directory by itself.
+	if err := state.SyncDir(d.state); err != nil {
+		return err
+	}
 	return state.SyncDir(d.root)
 }
 
