@@ -32,7 +32,7 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "a stream has no end: GET it", http.StatusMethodNotAllowed)
 		return
 	}
-	d, err := s.enter(r.URL.Query().Get("path"))
+	d, err := s.enter(r)
 	if err == nil {
 		defer s.leave(d)
 		var req request
@@ -76,6 +76,8 @@ type follower struct {
 	opt ServerOptions
 	via []string // as announced in hello
 
+	allowed func() bool // still
+
 	reading chan struct{} // the server's
 	reads   bool          // has put a value into reading. Of the handler's goroutine.
 
@@ -97,7 +99,8 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, d *served, req re
 	defer context.AfterFunc(d.ctx, func() { cancel(); conn.end(true) })()
 	f := &follower{
 		db: d.db, log: d.db.Log(), ctx: ctx, opt: s.opt, conn: conn, reading: s.reading, via: s.via(d.db),
-		w: bufio.NewWriterSize(conn, streamBuffer), in: bufio.NewReaderSize(nil, streamBuffer), buf: make([]byte, streamBuffer),
+		allowed: func() bool { return s.opt.Allow(r, d.path) },
+		w:       bufio.NewWriterSize(conn, streamBuffer), in: bufio.NewReaderSize(nil, streamBuffer), buf: make([]byte, streamBuffer),
 	}
 	if len(f.via) > maxInstances {
 		return refuse(http.StatusServiceUnavailable, "%d servers lie between this one and the primary, the most that are allowed: follow one nearer to it", len(f.via)-1)
@@ -198,8 +201,8 @@ func (f *follower) follow(reader *LogReader) error {
 		}
 		select {
 		case <-t.C:
-			if err = f.beat(); err == nil && !slices.Equal(f.via[1:], f.db.Via()) {
-				err = errRerouted
+			if err = f.beat(); err == nil {
+				err = f.standing()
 			}
 		case <-f.ctx.Done():
 			return f.ctx.Err()
@@ -211,8 +214,23 @@ func (f *follower) follow(reader *LogReader) error {
 	}
 }
 
-// errRerouted ends a stream, so that its follower learns whom it follows now.
-var errRerouted = errors.New("the upstream has another way to the primary")
+var (
+	// errRerouted ends a stream, so that its follower learns whom it follows now.
+	errRerouted = errors.New("the upstream has another way to the primary")
+
+	errRevoked = errors.New("these credentials may not read the database any more")
+)
+
+// standing tells why a stream is to end, if it is.
+func (f *follower) standing() error {
+	switch {
+	case !slices.Equal(f.via[1:], f.db.Via()):
+		return errRerouted
+	case !f.allowed():
+		return errRevoked
+	}
+	return nil
+}
 
 // via is the instances from this server up to the primary.
 func (s *Server) via(db Database) []string { return append([]string{s.instance}, db.Via()...) }

@@ -24,6 +24,10 @@ type ServerOptions struct {
 	MaxStreams   int           // of each database; 256
 	MaxSums      int           // followers that send their page checksums at the same time; 16
 	MaxReading   int           // snapshots for which pages are read at the same time; 2
+
+	// Allow tells whether a request may read the database at path; nil: any may. It is asked again with each heartbeat,
+	// and a stream that may not be read any more ends.
+	Allow func(r *http.Request, path string) bool
 }
 
 // A Server serves databases to followers over HTTP. It is an http.Handler for
@@ -57,6 +61,9 @@ func NewServer(opt ServerOptions) *Server {
 	opt.WriteTimeout = cmp.Or(opt.WriteTimeout, 30*time.Second)
 	opt.Logger = cmp.Or(opt.Logger, slog.Default())
 	opt.MaxStreams = cmp.Or(opt.MaxStreams, 256)
+	if opt.Allow == nil {
+		opt.Allow = func(*http.Request, string) bool { return true }
+	}
 	s := &Server{
 		opt: opt, mux: http.NewServeMux(), instance: newID(), dbs: make(map[string]*served),
 		taking: make(chan struct{}, cmp.Or(opt.MaxSums, 16)), reading: make(chan struct{}, cmp.Or(opt.MaxReading, 2)),
@@ -148,19 +155,33 @@ func (e *refusal) write(w http.ResponseWriter) {
 // retryAfter is in seconds.
 const retryAfter = "5"
 
-// enter finds the database for a stream and counts the stream until leave.
-func (s *Server) enter(path string) (*served, error) {
+// enter finds the database for a stream and counts the stream until leave. What r may not read is refused before it is
+// known whether it exists.
+func (s *Server) enter(r *http.Request) (*served, error) {
+	path := r.URL.Query().Get("path")
+	switch {
+	case path == "":
+		return nil, refuse(http.StatusBadRequest, "which database? add ?path=; %s", s.listing(r))
+	case !s.opt.Allow(r, path):
+		return nil, refuse(http.StatusForbidden, "%s may not be read with these credentials; %s", path, s.listing(r))
+	}
+	d, err := s.count(path)
+	if d == nil && err == nil {
+		return nil, refuse(http.StatusNotFound, "no database %s is served here; %s", path, s.listing(r))
+	}
+	return d, err
+}
+
+// count counts a stream of the database at path, nil if there is none.
+func (s *Server) count(path string) (*served, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return nil, refuse(http.StatusServiceUnavailable, "the server is stopping")
 	}
-	if path == "" {
-		return nil, refuse(http.StatusBadRequest, "which database? add ?path=; %s", s.listing())
-	}
 	d := s.dbs[path]
 	if d == nil {
-		return nil, refuse(http.StatusNotFound, "no database %s is served here; %s", path, s.listing())
+		return nil, nil
 	}
 	if d.followers >= s.opt.MaxStreams {
 		return nil, refuse(http.StatusServiceUnavailable, "%s has %d followers, the most that are served at once: follow one of them, or try again later", path, d.followers)
@@ -177,19 +198,31 @@ func (s *Server) leave(d *served) {
 	d.streams.Done()
 }
 
-// listing says in words what is served. The caller holds mu.
-func (s *Server) listing() string {
-	if len(s.dbs) == 0 {
-		return "none is served here yet"
-	}
-	return "served: " + strings.Join(slices.Sorted(maps.Keys(s.dbs)), ", ")
-}
-
-// statuses returns the state of all databases, by path.
-func (s *Server) statuses() []Status {
+// allowed returns the databases that r may read, by path.
+func (s *Server) allowed(r *http.Request) []*served {
 	s.mu.Lock()
 	dbs := slices.SortedFunc(maps.Values(s.dbs), func(a, b *served) int { return strings.Compare(a.path, b.path) })
+	s.mu.Unlock()
+	return slices.DeleteFunc(dbs, func(d *served) bool { return !s.opt.Allow(r, d.path) })
+}
+
+// listing says in words what r may read.
+func (s *Server) listing(r *http.Request) string {
+	var paths []string
+	for _, d := range s.allowed(r) {
+		paths = append(paths, d.path)
+	}
+	if len(paths) == 0 {
+		return "none is served here yet"
+	}
+	return "served: " + strings.Join(paths, ", ")
+}
+
+// statuses returns the state of the databases that r may read, by path.
+func (s *Server) statuses(r *http.Request) []Status {
+	dbs := s.allowed(r)
 	followers := make([]int, len(dbs))
+	s.mu.Lock()
 	for i, d := range dbs {
 		followers[i] = d.followers
 	}
@@ -203,7 +236,7 @@ func (s *Server) statuses() []Status {
 }
 
 func (s *Server) status(w http.ResponseWriter, r *http.Request) {
-	b, err := json.MarshalIndent(s.statuses(), "", "  ")
+	b, err := json.MarshalIndent(s.statuses(r), "", "  ")
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
@@ -216,7 +249,7 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) {
 func (s *Server) index(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
-	all := s.statuses()
+	all := s.statuses(r)
 	io.WriteString(w, "weir: live read replication for SQLite\n\nDatabases served here:\n")
 	for _, st := range all {
 		fmt.Fprintf(w, "  %s  %s at %s, %d pages of %d bytes, followers: %d\n", st.Path, st.Role, st.Pos, st.Size, st.PageSize, st.Followers)
