@@ -69,14 +69,18 @@ func TestAllow(t *testing.T) {
 		{"none", "/stream?path=/no/such", 403, false},
 	} {
 		resp := getWithKey(t, url+tt.target, tt.key)
+		if resp.StatusCode != tt.status {
+			t.Errorf("%s with key %s: got %s, want %d", tt.target, tt.key, resp.Status, tt.status)
+			continue // it may be a stream, which has no end
+		}
 		b, err := io.ReadAll(resp.Body)
 		if err != nil {
 			t.Fatal(err)
 		}
 		// What was asked for is repeated, and the index has an example.
 		said := strings.NewReplacer(hiddenPath+" may not", "", "path=%2Fdata%2Fdb", "").Replace(string(b))
-		if resp.StatusCode != tt.status || strings.Contains(said, testPath) != tt.shows || strings.Contains(said, hiddenPath) {
-			t.Errorf("%s with key %s: got %d %s, want %d", tt.target, tt.key, resp.StatusCode, b, tt.status)
+		if strings.Contains(said, testPath) != tt.shows || strings.Contains(said, hiddenPath) {
+			t.Errorf("%s with key %s: got %s", tt.target, tt.key, b)
 		}
 	}
 }
