@@ -2,18 +2,19 @@
 //
 //	weir mount   mount the databases, capture or follow, until a signal comes
 //	weir demo    a primary and a replica on this machine, watched live
+//	weir status  how each database stands, and who follows it
 //	weir bench   what weir costs on this machine's disk
 //	weir version
 //	weir help [COMMAND]
 //
 // This package is the edge: it reads flags and the configuration (config.go, yaml.go), starts what package fuse and
-// package stream provide (mount.go, server.go), and turns signals and the end of a started command into an unmount
+// package stream provide (mount.go, server.go, control.go), asks a daemon that runs (ask.go), and turns signals and the end of a started command into an unmount
 // (daemon.go, child.go). The mounts and what happens in them are package fuse's.
 //
 // # Exit codes
 //
-// 0 done; 1 something failed; 2 wrong usage. weir mount ... -- CMD ends with CMD's exit code, 128+n where signal n
-// killed it, 126 where it can't be run and 127 where it is not found, as a shell does.
+// 0 done; 1 something failed; 2 wrong usage; 3 weir status: a database is not healthy. weir mount ... -- CMD ends with CMD's
+// exit code, 128+n where signal n killed it, 126 where it can't be run and 127 where it is not found, as a shell does.
 //
 // # Output
 //

@@ -37,6 +37,7 @@ func subcommands() []subcommand {
 	return []subcommand{
 		{"mount", "mount the databases and replicate them, until a signal comes", mountHelp, runMount},
 		{"demo", "run a primary and a replica on this machine and watch them", demoHelp, runDemo},
+		{"status", "print the state of each database, and who follows it", statusHelp, runStatus},
 		{"version", "print the version", "usage: weir version\n", runVersion},
 		{"bench", "measure what weir costs on this disk", benchHelp, runBench},
 		{workerName, "", "", runWorker},

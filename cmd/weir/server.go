@@ -30,28 +30,36 @@ const (
 	vanishedTimeout = 15 * time.Second
 )
 
-// server serves the stream of a daemon's databases over HTTP.
+// server serves a daemon's databases over HTTP: the stream, and what is asked of the daemon.
 type server struct {
-	listener net.Listener // nil: nothing is served
+	listener net.Listener // nil: nothing is served but on the machine itself
 	log      *slog.Logger
 	stream   *stream.Server
+	mux      *http.ServeMux // what is not the stream's
 	http     *http.Server
+	control  *control
 	failed   chan error // gets how serving ended
 }
 
-// listen takes the address, before anything is mounted. An empty one serves nothing.
-func listen(addr string, log *slog.Logger) (*server, error) {
-	s := &server{log: log, stream: stream.NewServer(stream.ServerOptions{Logger: log}), failed: make(chan error, 1)}
-	s.http = &http.Server{
-		Handler:           s.stream,
+// newHTTP makes a server with limits on what clients may take.
+func newHTTP(handler http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           handler,
 		ReadHeaderTimeout: headerTimeout,
 		MaxHeaderBytes:    maxHeader,
 		ReadTimeout:       requestTimeout,
 		WriteTimeout:      requestTimeout,
 		IdleTimeout:       idleTimeout,
-		ConnState:         newConnLimit().changed,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
+}
+
+// listen takes the address, before anything is mounted. An empty one serves nothing but the control sockets.
+func listen(addr string, log *slog.Logger) (*server, error) {
+	s := &server{log: log, stream: stream.NewServer(stream.ServerOptions{Logger: log}), mux: http.NewServeMux(), failed: make(chan error, 1)}
+	s.mux.Handle("/", s.stream)
+	s.http, s.control = newHTTP(s.mux, log), newControl(s.mux, log)
+	s.http.ConnState = newConnLimit().changed
 	if addr == "" {
 		return s, nil
 	}
@@ -74,10 +82,11 @@ func noticeVanished(_, _ string, c syscall.RawConn) error {
 
 // start serves m's databases.
 func (s *server) start(m *fuse.Mounts) {
+	m.Register(s.stream)
+	s.control.start(m)
 	if s.listener == nil {
 		return
 	}
-	m.Register(s.stream)
 	go func() { s.failed <- s.http.Serve(s.listener) }()
 	s.log.Info("serving", "addr", s.listener.Addr().String())
 }
@@ -86,6 +95,7 @@ func (s *server) start(m *fuse.Mounts) {
 func (s *server) close() {
 	s.stream.Close()
 	s.http.Close()
+	s.control.close()
 	if s.listener != nil {
 		s.listener.Close() // where it was not started
 	}

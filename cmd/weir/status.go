@@ -1,0 +1,131 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"syscall"
+	"time"
+
+	"weir/stream"
+)
+
+const statusHelp = `usage: weir status [-db PATH] [-config FILE | -addr HOST:PORT] [-max-lag TIME] [-json]
+
+Prints the state of each database that weir has mounted, and which replicas follow it. Without flags it asks every weir that
+runs on this machine (or in this container or pod). Only root, the user that weir runs as, and the owner of the directory or
+of a database in it may ask without -addr.
+
+` + targetHelp + `  -max-lag TIME      a replica that is further behind is not healthy (default: 10s)
+  -json              print JSON, as GET /status has it
+
+The exit code is 0 where every database is healthy, 3 where one is not, 1 where weir can't be asked. A database is healthy
+if its last error is over and, on a replica, it is published, connected, and not further behind than -max-lag.
+
+examples:
+  weir status
+  weir status -db /data/db -max-lag 1s || alert "replica is behind"
+  weir status -addr primary:9090 -json
+`
+
+// exitUnhealthy is the exit code where a database is not well.
+const exitUnhealthy = 3
+
+func runStatus(ctx context.Context, args []string, std stdio) error {
+	var of target
+	set := newFlagSet("status")
+	of.flags(set)
+	maxLag := set.Duration("max-lag", 10*time.Second, "")
+	asJSON := set.Bool("json", false, "")
+	if err := parseFlags(set, args, statusHelp, std); err != nil {
+		return err
+	}
+	if set.NArg() > 0 {
+		return usagef("status takes no arguments, got %q: name a database with -db", set.Arg(0))
+	}
+	all, err := of.statuses(ctx)
+	if len(all) == 0 {
+		return err
+	}
+	if *asJSON {
+		err = errors.Join(err, printStatusJSON(std, all))
+	} else {
+		err = errors.Join(err, printStatuses(std.out, all, *maxLag))
+	}
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(all, func(s stream.Status) bool { return unhealthy(s, *maxLag) != "" }) {
+		return &exitError{exitUnhealthy, nil}
+	}
+	return nil
+}
+
+// askTimeout bounds how long a daemon may take to say how it is.
+const askTimeout = 30 * time.Second
+
+// statuses asks for the state of each database that the flags name, by path. There may be some, and an error.
+func (t *target) statuses(ctx context.Context) (all []stream.Status, err error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	if err := t.check(); err != nil {
+		return nil, err
+	}
+	clients, err := t.clients()
+	if err != nil {
+		return nil, err
+	}
+	seen := make(map[string]bool)
+	var errs []error
+	for _, c := range clients {
+		var some []stream.Status
+		err := c.getJSON(ctx, "/status", nil, &some)
+		if len(clients) > 1 && errors.Is(err, syscall.ECONNREFUSED) {
+			continue // it has just ended
+		}
+		errs = append(errs, err)
+		for _, s := range some { // a daemon has a socket for each directory, and tells of all
+			if !seen[s.Path] && (t.db == "" || t.db == s.Path) {
+				seen[s.Path] = true
+				all = append(all, s)
+			}
+		}
+	}
+	if len(all) == 0 {
+		return nil, t.nothing(errors.Join(errs...))
+	}
+	return all, errors.Join(errs...)
+}
+
+// nothing says why there is no status.
+func (t *target) nothing(err error) error {
+	if err == nil && t.db != "" {
+		err = hint(fmt.Errorf("weir does not know %s", t.db), "run \"weir status\" for the databases that it has")
+	} else if err == nil {
+		err = errors.New("weir has no database")
+	}
+	return err
+}
+
+func printStatusJSON(std stdio, all []stream.Status) error {
+	b, err := json.MarshalIndent(all, "", "  ")
+	if err == nil {
+		_, err = std.out.Write(append(b, '\n'))
+	}
+	return err
+}
+
+// unhealthy says in few words what is not well with a database; "" where all is.
+func unhealthy(s stream.Status, maxLag time.Duration) string {
+	switch {
+	case s.Role == stream.RoleReplica && !s.Connected:
+		return "not connected"
+	case s.LastError != "":
+		return "error"
+	case s.Lag > maxLag:
+		return "behind"
+	}
+	return ""
+}
