@@ -1,9 +1,10 @@
 // Weir replicates SQLite databases live, as a FUSE file system that is mounted over each database's directory.
 //
-//	weir mount   mount the databases, capture or follow, until a signal comes
-//	weir demo    a primary and a replica on this machine, watched live
-//	weir status  how each database stands, and who follows it
-//	weir bench   what weir costs on this machine's disk
+//	weir mount      mount the databases, capture or follow, until a signal comes
+//	weir demo       a primary and a replica on this machine, watched live
+//	weir status     how each database stands, and who follows it
+//	weir snapshot   a copy of a live database
+//	weir bench      what weir costs on this machine's disk
 //	weir version
 //	weir help [COMMAND]
 //

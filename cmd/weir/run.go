@@ -38,6 +38,7 @@ func subcommands() []subcommand {
 		{"mount", "mount the databases and replicate them, until a signal comes", mountHelp, runMount},
 		{"demo", "run a primary and a replica on this machine and watch them", demoHelp, runDemo},
 		{"status", "print the state of each database, and who follows it", statusHelp, runStatus},
+		{"snapshot", "copy a live database", snapshotHelp, runSnapshot},
 		{"version", "print the version", "usage: weir version\n", runVersion},
 		{"bench", "measure what weir costs on this disk", benchHelp, runBench},
 		{workerName, "", "", runWorker},
@@ -142,10 +143,10 @@ func printUsage(w io.Writer) {
 	fmt.Fprint(w, "Weir replicates SQLite databases live to read-only mounts on other machines.\n\nusage: weir COMMAND [FLAGS] [ARGUMENTS]\n\n")
 	for _, c := range subcommands() {
 		if c.summary != "" {
-			fmt.Fprintf(w, "  %-9s %s\n", c.name, c.summary)
+			fmt.Fprintf(w, "  %-10s %s\n", c.name, c.summary)
 		}
 	}
-	fmt.Fprint(w, "  help      print this, or \"weir help COMMAND\" for one command\n")
+	fmt.Fprint(w, "  help       print this, or \"weir help COMMAND\" for one command\n")
 }
 
 func runHelp(args []string, std stdio) error {
