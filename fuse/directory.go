@@ -44,6 +44,7 @@ type directory struct {
 	watcher *watcher
 	inside  inside // of a directory of primaries
 	sb      *superblock
+	guard   *guard // of all directories
 	node    *node
 }
 
@@ -135,16 +136,16 @@ func (d *directory) add(of Database) error {
 // checkUnused refuses a database that a process has open: it would go on
 // behind the mount's back.
 func (d *directory) checkUnused(name, path string) error {
-	var files []fileID
+	var files []os.FileInfo
 	for _, role := range []dbfile.Role{dbfile.RoleDatabase, dbfile.RoleWAL, dbfile.RoleSHM} {
-		id, err := identify(d.below(name + role.Suffix()))
+		fi, err := d.root.Stat(name + role.Suffix())
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
 			return err
 		}
-		files = append(files, id)
+		files = append(files, fi)
 	}
 	if len(files) == 0 {
 		return nil
@@ -155,14 +156,9 @@ func (d *directory) checkUnused(name, path string) error {
 	return nil
 }
 
-// below is the path of the entry called name below the mount.
-func (d *directory) below(name string) string {
-	return fmt.Sprintf("/proc/self/fd/%d/%s", d.backing.Fd(), name)
-}
-
 // mount shows the directory through weir.
 func (d *directory) mount() error {
-	loopback, err := fusefs.NewLoopbackRoot(d.below("."))
+	loopback, err := fusefs.NewLoopbackRoot(fmt.Sprintf("/proc/self/fd/%d/.", d.backing.Fd()))
 	if err != nil {
 		return err
 	}
@@ -176,6 +172,7 @@ func (d *directory) mount() error {
 	if d.sb, err = newSuperblock(d.node, timeout, d.passthrough); err != nil {
 		return err
 	}
+	d.guard.watch(d.sb)
 	for name, db := range d.applies {
 		if err := d.attachReplica(name, db); err != nil {
 			return err

@@ -77,6 +77,17 @@
 // other locks. So a stale mount is replaced only when no process has files of
 // it open; [BusyError] names those that do.
 //
+// A daemon that is killed, or crashes, while a thread of it waits for an answer
+// of its own mount would never end: the thread waits in the kernel for a server
+// that is the process itself, and the process can't close the server's
+// descriptor before all its threads have ended. Notifications wait in the same
+// way for apps that wait for the server. So a guard watches each daemon: a
+// process of its own that aborts the daemon's file systems, by files of the
+// fusectl file system that it has open for each of them, when the daemon's
+// descriptors are closed, or when it finds that the daemon has been killed. The
+// kernel has it look by a signal, when a thread of the daemon ends that lives as
+// long as the daemon.
+//
 // # Lock order
 //
 // The lock under which files of the own mount are opened; a database's mutex in

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -23,6 +24,10 @@ type Config struct {
 	// Instance is that of the [stream.Server] that serves the databases, "" where
 	// none does.
 	Instance string
+
+	// Guard makes the command of a process that calls [RunGuard]: it ends what a
+	// daemon that is killed can't end by itself. Default: none.
+	Guard func() *exec.Cmd
 }
 
 // Database is one database to capture, or, with an upstream, to replicate.
@@ -41,6 +46,7 @@ type Upstream struct {
 type Mounts struct {
 	dirs      []*directory // in the order in which they are mounted
 	databases []Database
+	guard     *guard
 
 	stop      context.CancelFunc // ends the followers
 	following sync.WaitGroup
@@ -54,11 +60,12 @@ func Mount(ctx context.Context, cfg Config) (*Mounts, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	m := &Mounts{databases: cfg.Databases}
+	m := &Mounts{databases: cfg.Databases, guard: &guard{command: cfg.Guard, logger: cfg.Logger}}
 	if err := m.mount(cfg); err != nil {
 		for _, d := range slices.Backward(m.dirs) {
 			err = errors.Join(err, d.unmount(unmountLazily), d.close())
 		}
+		m.guard.end()
 		return nil, err
 	}
 	ctx, m.stop = context.WithCancel(context.WithoutCancel(ctx))
@@ -77,6 +84,7 @@ func (m *Mounts) mount(cfg Config) error {
 		if err != nil {
 			return err
 		}
+		d.guard = m.guard
 		m.dirs = append(m.dirs, d)
 		for _, db := range group.databases {
 			if err := d.add(db); err != nil {
@@ -182,5 +190,6 @@ func (m *Mounts) unmount(flags int) error {
 		errs = append(errs, d.close())
 	}
 	m.dirs = nil
+	m.guard.end()
 	return errors.Join(errs...)
 }

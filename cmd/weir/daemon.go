@@ -54,7 +54,7 @@ func mountHint(err error) error {
 }
 
 func fuseConfig(conf *config, instance string, log *slog.Logger) fuse.Config {
-	c := fuse.Config{Logger: log, Passthrough: conf.Passthrough, Instance: instance}
+	c := fuse.Config{Logger: log, Passthrough: conf.Passthrough, Instance: instance, Guard: guardCommand}
 	for _, db := range conf.DBs {
 		d := fuse.Database{Path: db.Path}
 		if db.Upstream != nil {

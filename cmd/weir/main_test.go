@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"weir/fuse/fusetest"
 )
@@ -99,7 +100,12 @@ func leftovers(dir string) error {
 	for _, m := range mountsBelow(dir) {
 		errs = append(errs, fmt.Errorf("still mounted: %s", m))
 	}
-	for _, p := range childProcesses() {
+	running := childProcesses()
+	// The guard of a daemon that was killed ends after it.
+	for end := time.Now().Add(patience); len(running) > 0 && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		running = childProcesses()
+	}
+	for _, p := range running {
 		errs = append(errs, fmt.Errorf("still running: %s", p))
 	}
 	rest, err := os.ReadDir(dir)

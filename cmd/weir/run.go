@@ -41,6 +41,7 @@ func subcommands() []subcommand {
 		{"snapshot", "copy a live database", snapshotHelp, runSnapshot},
 		{"version", "print the version", "usage: weir version\n", runVersion},
 		{"bench", "measure what weir costs on this disk", benchHelp, runBench},
+		{guardName, "", "", runGuard},
 		{workerName, "", "", runWorker},
 		{benchWorkerName, "", "", runBenchWorkerJob},
 	}
