@@ -103,10 +103,15 @@ func (l *Log) Begin(h ltx.Header) (*TxnWriter, error) {
 // WritePage adds a page; page numbers ascend and leave out the lock page. Its
 // errors stick, as Commit's: then only Abort is left to do.
 func (w *TxnWriter) WritePage(pgno uint32, data []byte) error {
+	return w.WriteSummed(pgno, data, CRCOfPage(pgno, data))
+}
+
+// WriteSummed is WritePage for a page whose CRC is known.
+func (w *TxnWriter) WriteSummed(pgno uint32, data []byte, c PageCRC) error {
 	if w.enc == nil {
 		return w.ended()
 	}
-	err := w.enc.page(pgno, data)
+	err := w.enc.page(pgno, data, c)
 	if err != nil {
 		w.failed = err
 	}
@@ -243,6 +248,7 @@ type Txn struct {
 	data io.ReaderAt
 	off  int64
 	size int64
+	crcs []PageCRC // of its pages, in order; nil where data may change by itself
 }
 
 // Receive appends the n bytes of a transaction, which follows Last, as they
@@ -268,15 +274,18 @@ func (l *Log) receive(r io.Reader, n int64) (*Txn, error) {
 	if err := checkNext(pages.h, l.Last()); err != nil {
 		return nil, err
 	}
+	var crcs []PageCRC
 	for err == nil {
-		_, _, err = pages.Next()
+		if _, _, err = pages.Next(); err == nil {
+			crcs = append(crcs, pages.CRC())
+		}
 	}
 	if err != io.EOF {
 		return nil, err
 	}
 	t := &Txn{h: pages.h, post: pages.post, data: l.rec.file, off: l.rec.start + recordHeaderSize, size: n}
 	if l.rec.whole() {
-		t.data, t.off = bytes.NewReader(bytes.Clone(l.rec.payload())), 0
+		t.data, t.off, t.crcs = bytes.NewReader(bytes.Clone(l.rec.payload())), 0, crcs
 	}
 	return t, l.endRecord(t.Post())
 }
@@ -292,5 +301,9 @@ func (t *Txn) Post() Pos { return Pos{TXID: t.h.MaxTXID, PostApplyChecksum: t.po
 
 // Pages reads the pages from the start.
 func (t *Txn) Pages() (*TxnReader, error) {
-	return NewTxnReader(io.NewSectionReader(t.data, t.off, t.size), t.size)
+	r, err := NewTxnReader(io.NewSectionReader(t.data, t.off, t.size), t.size)
+	if err == nil {
+		r.known = t.crcs
+	}
+	return r, err
 }

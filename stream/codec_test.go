@@ -184,7 +184,7 @@ func encodeTxn(t testing.TB, h ltx.Header, post Checksum, pages map[uint32][]byt
 	err := e.begin(&b, h)
 	for pgno := uint32(1); err == nil && pgno <= h.Commit; pgno++ {
 		if p := pages[pgno]; p != nil {
-			err = e.page(pgno, p)
+			err = e.page(pgno, p, CRCOfPage(pgno, p))
 		}
 	}
 	if err == nil {

@@ -31,6 +31,8 @@ type TxnReader struct {
 	indexLen int64
 
 	page, packed []byte
+	pageCRC      PageCRC   // of page
+	known        []PageCRC // of the pages that follow, where they have been computed before
 	post         Checksum
 	err          error
 }
@@ -75,6 +77,9 @@ func (t *TxnReader) Header() ltx.Header { return t.h }
 
 // Pre returns the position before the transaction.
 func (t *TxnReader) Pre() Pos { return t.h.PreApplyPos() }
+
+// CRC returns the CRC of the page that Next returned.
+func (t *TxnReader) CRC() PageCRC { return t.pageCRC }
 
 // Post returns the position after the transaction, known once Next has
 // returned io.EOF.
@@ -134,15 +139,24 @@ func (t *TxnReader) unpack(pgno uint32, size []byte) error {
 	if m, err := lz4.UncompressBlock(t.packed[:n], t.page); err != nil || m != len(t.page) {
 		return t.corrupt("page %d unpacks to %d of %d bytes (%v)", pgno, m, len(t.page), err)
 	}
-	t.crc = crc64.Update(crc64.Update(t.crc, crcISO, size), crcISO, t.page)
+	t.sumPage(pgno)
+	t.crc = crcPage(crc64.Update(t.crc, crcISO, size), t.pageCRC, pgno, t.h.PageSize)
 	if t.h.IsSnapshot() {
-		t.sum = ltx.ChecksumFlag | (t.sum ^ PageSum(pgno, t.page))
+		t.sum = ltx.ChecksumFlag | (t.sum ^ t.pageCRC.Sum())
 	}
 	var b [3 * binary.MaxVarintLen64]byte
 	elem := appendIndex(b[:0], pgno, start, t.off-start)
 	t.indexCRC = crc64.Update(t.indexCRC, crcISO, elem)
 	t.indexLen += int64(len(elem))
 	return nil
+}
+
+func (t *TxnReader) sumPage(pgno uint32) {
+	if len(t.known) > 0 {
+		t.pageCRC, t.known = t.known[0], t.known[1:]
+		return
+	}
+	t.pageCRC = CRCOfPage(pgno, t.page)
 }
 
 // end reads what follows the pages: the index, which the pages determine, and

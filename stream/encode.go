@@ -55,7 +55,8 @@ func (e *encoder) write(b, sum []byte) error {
 	return err
 }
 
-func (e *encoder) page(pgno uint32, data []byte) error {
+// page adds a page, whose CRC is c.
+func (e *encoder) page(pgno uint32, data []byte, c PageCRC) error {
 	if len(data) != int(e.h.PageSize) {
 		return fmt.Errorf("page %d has %d bytes, want %d", pgno, len(data), e.h.PageSize)
 	}
@@ -77,12 +78,12 @@ func (e *encoder) page(pgno uint32, data []byte) error {
 	e.index = appendIndex(e.index, pgno, e.n, int64(len(frame)))
 	e.prev = pgno
 	if e.h.IsSnapshot() {
-		e.sum = ltx.ChecksumFlag | (e.sum ^ PageSum(pgno, data))
+		e.sum = ltx.ChecksumFlag | (e.sum ^ c.Sum())
 	}
 	if err := e.write(frame, frame[:pageFrameSize]); err != nil {
 		return err
 	}
-	e.crc = crc64.Update(e.crc, crcISO, data)
+	e.crc = crcPage(e.crc, c, pgno, e.h.PageSize)
 	return nil
 }
 

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
-	"hash/crc64"
 	"io"
 	"slices"
 
@@ -20,16 +19,6 @@ type TXID = ltx.TXID
 
 // Checksum is the sum of a page, or of a whole database.
 type Checksum = ltx.Checksum
-
-// crcISO is what LTX sums pages and files with.
-var crcISO = crc64.MakeTable(crc64.ISO)
-
-// PageSum returns the checksum of a page's content at its place.
-func PageSum(pgno uint32, data []byte) Checksum {
-	var b [4]byte
-	binary.BigEndian.PutUint32(b[:], pgno)
-	return ltx.ChecksumFlag | Checksum(crc64.Update(crc64.Update(0, crcISO, b[:]), crcISO, data))
-}
 
 // Sums is the table of page checksums of one database state. It keeps their
 // rolling checksum, which is what a position holds. It is not safe for

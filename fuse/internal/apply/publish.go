@@ -120,7 +120,12 @@ func (d *Database) newChange() *change {
 
 // set adds a page.
 func (c *change) set(pgno uint32, data []byte) error {
-	c.sums.set(pgno, stream.PageSum(pgno, data))
+	return c.setSummed(pgno, data, stream.PageSum(pgno, data))
+}
+
+// setSummed adds a page with its checksum.
+func (c *change) setSummed(pgno uint32, data []byte, sum stream.Checksum) error {
+	c.sums.set(pgno, sum)
 	if pgno == 1 {
 		c.version = data[dbfile.ReadVersionOffset]
 	}
@@ -138,7 +143,7 @@ func (c *change) add(pages *stream.TxnReader) error {
 		if err != nil {
 			return err
 		}
-		if err := c.set(pgno, data); err != nil {
+		if err := c.setSummed(pgno, data, pages.CRC().Sum()); err != nil {
 			return err
 		}
 	}

@@ -96,18 +96,18 @@ func (d *Database) appendPages(c change, u *undo, begin func() error, w **stream
 		if err := c.read(pgno, buf); err != nil {
 			return fmt.Errorf("page %d: %w", pgno, err)
 		}
-		sum := stream.PageSum(pgno, buf)
-		if sum == d.sums.Page(pgno) {
+		crc := stream.CRCOfPage(pgno, buf)
+		if crc.Sum() == d.sums.Page(pgno) {
 			continue
 		}
 		if err := begin(); err != nil {
 			return err
 		}
-		if err := (*w).WritePage(pgno, buf); err != nil {
+		if err := (*w).WriteSummed(pgno, buf, crc); err != nil {
 			return err
 		}
 		u.pages = append(u.pages, pageSum{pgno, d.sums.Page(pgno)})
-		d.sums.Set(pgno, sum)
+		d.sums.Set(pgno, crc.Sum())
 	}
 	return nil
 }

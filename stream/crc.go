@@ -1,0 +1,96 @@
+package stream
+
+import (
+	"encoding/binary"
+	"hash/crc64"
+	"math/bits"
+	"sync"
+
+	"github.com/superfly/ltx"
+)
+
+// crcISO is what LTX sums pages and files with.
+var crcISO = crc64.MakeTable(crc64.ISO)
+
+// PageCRC is the CRC-ISO-64 of a page's number and content. Both the page's
+// checksum and its part in the CRC of an LTX file follow from it, so that the
+// content is gone through once.
+type PageCRC uint64
+
+// CRCOfPage sums a page.
+func CRCOfPage(pgno uint32, data []byte) PageCRC {
+	return PageCRC(crc64.Update(crcOfPgno(pgno), crcISO, data))
+}
+
+// Sum returns the page's checksum.
+func (c PageCRC) Sum() Checksum { return ltx.ChecksumFlag | Checksum(c) }
+
+// PageSum returns the checksum of a page's content at its place.
+func PageSum(pgno uint32, data []byte) Checksum { return CRCOfPage(pgno, data).Sum() }
+
+func crcOfPgno(pgno uint32) uint64 {
+	var b [4]byte
+	binary.BigEndian.PutUint32(b[:], pgno)
+	return crc64.Update(0, crcISO, b[:])
+}
+
+// crcPage is crc64.Update(crc, crcISO, data), where c is data's PageCRC as page pgno.
+func crcPage(crc uint64, c PageCRC, pgno, pageSize uint32) uint64 {
+	// A CRC is linear: what two of them differ by after the same bytes depends
+	// on nothing but what they differed by before.
+	return uint64(c) ^ zerosOf(pageSize).run(crc^crcOfPgno(pgno))
+}
+
+// zeros is what a run of zero bytes makes of a CRC register, by the register's
+// bytes.
+type zeros [8][256]uint64
+
+// run returns the register after the run.
+func (z *zeros) run(x uint64) (y uint64) {
+	for i := range z {
+		y ^= z[i][byte(x>>(8*i))]
+	}
+	return y
+}
+
+// zerosBySize has one zeros for each page size, by its logarithm.
+var zerosBySize [17]struct {
+	once sync.Once
+	zeros
+}
+
+func zerosOf(pageSize uint32) *zeros {
+	z := &zerosBySize[bits.Len32(pageSize)-1]
+	z.once.Do(func() { z.zeros = newZeros(pageSize) })
+	return &z.zeros
+}
+
+// newZeros makes the table for n zero bytes, n being a power of two.
+func newZeros(n uint32) (z zeros) {
+	var bit [64]uint64 // what becomes of each bit
+	for i := range bit {
+		x := uint64(1) << i
+		bit[i] = crcISO[byte(x)] ^ x>>8
+	}
+	for ; n > 1; n /= 2 {
+		var twice [64]uint64
+		for i := range bit {
+			twice[i] = combine(&bit, bit[i])
+		}
+		bit = twice
+	}
+	for i := range z {
+		for b := range z[i] {
+			z[i][b] = combine(&bit, uint64(b)<<(8*i))
+		}
+	}
+	return z
+}
+
+// combine returns what becomes of x.
+func combine(bit *[64]uint64, x uint64) (y uint64) {
+	for ; x != 0; x &= x - 1 {
+		y ^= bit[bits.TrailingZeros64(x)]
+	}
+	return y
+}
