@@ -136,16 +136,16 @@ func (d *directory) add(of Database) error {
 // checkUnused refuses a database that a process has open: it would go on
 // behind the mount's back.
 func (d *directory) checkUnused(name, path string) error {
-	var files []os.FileInfo
+	var files []fileID
 	for _, role := range []dbfile.Role{dbfile.RoleDatabase, dbfile.RoleWAL, dbfile.RoleSHM} {
-		fi, err := d.root.Stat(name + role.Suffix())
+		id, err := identify(d.below(name + role.Suffix()))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
 			return err
 		}
-		files = append(files, fi)
+		files = append(files, id)
 	}
 	if len(files) == 0 {
 		return nil
@@ -156,9 +156,14 @@ func (d *directory) checkUnused(name, path string) error {
 	return nil
 }
 
+// below is the path of the entry called name below the mount.
+func (d *directory) below(name string) string {
+	return fmt.Sprintf("/proc/self/fd/%d/%s", d.backing.Fd(), name)
+}
+
 // mount shows the directory through weir.
 func (d *directory) mount() error {
-	loopback, err := fusefs.NewLoopbackRoot(fmt.Sprintf("/proc/self/fd/%d/.", d.backing.Fd()))
+	loopback, err := fusefs.NewLoopbackRoot(d.below("."))
 	if err != nil {
 		return err
 	}

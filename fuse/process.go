@@ -133,19 +133,25 @@ func onMount(m mountInfo) func(pid, fd string) bool {
 	}
 }
 
+// fileID is a file, by whatever path or mount it is reached.
+type fileID struct {
+	devMajor, devMinor uint32
+	ino                uint64
+}
+
+// identify tells which file is at path. It asks no file system's daemon, which
+// may not answer: AT_STATX_DONT_SYNC takes what the kernel knows.
+func identify(path string) (id fileID, err error) {
+	var st unix.Statx_t
+	err = unix.Statx(unix.AT_FDCWD, path, unix.AT_STATX_DONT_SYNC|unix.AT_NO_AUTOMOUNT, unix.STATX_TYPE|unix.STATX_INO, &st)
+	return fileID{st.Dev_major, st.Dev_minor, st.Ino}, err
+}
+
 // sameFile matches files that are one of those given.
-func sameFile(files []os.FileInfo) func(pid, fd string) bool {
+func sameFile(files []fileID) func(pid, fd string) bool {
 	return func(pid, fd string) bool {
-		fi, err := os.Stat("/proc/" + pid + "/fd/" + fd)
-		if err != nil {
-			return false
-		}
-		for _, f := range files {
-			if os.SameFile(f, fi) {
-				return true
-			}
-		}
-		return false
+		id, err := identify("/proc/" + pid + "/fd/" + fd)
+		return err == nil && slices.Contains(files, id)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -48,6 +49,11 @@ func (w *watcher) close() error {
 	return err
 }
 
+// rest is the pause between two looks at the events. A writer makes several a
+// transaction; those that come while nobody waits for them are one event to the
+// kernel, and wake nobody.
+const rest = 100 * time.Microsecond
+
 func (w *watcher) run() {
 	buf := make([]byte, 64*unix.SizeofInotifyEvent)
 	for {
@@ -60,6 +66,7 @@ func (w *watcher) run() {
 			b = b[unix.SizeofInotifyEvent+binary.NativeEndian.Uint32(b[12:]):]
 			w.event(wd, mask)
 		}
+		time.Sleep(rest)
 	}
 }
 

@@ -76,6 +76,14 @@ func (w *wal) rescanTxn() (walTxn, error) {
 	return w.scanTxn()
 }
 
+// namedTxn reads the next transaction that the wal-index names.
+func (w *wal) namedTxn() (walTxn, error) {
+	w.tail = nil
+	t := tail{r: &w.ahead, txn: walTxn{first: w.frame + 1}}
+	err := t.read()
+	return t.txn, err
+}
+
 // cut takes from the tail the frame that the byte at off is in, which is about
 // to be overwritten, and those after it.
 func (w *wal) cut(off int64) {
@@ -98,7 +106,7 @@ func (w *wal) cut(off int64) {
 // the frames of a killed writer, which it overwrote.
 func (d *Database) nextTxn(c committed) (walTxn, error) {
 	if !c.unnamed {
-		return d.wal.rescanTxn()
+		return d.wal.namedTxn()
 	}
 	whole := d.wal.tail == nil
 	t, err := d.wal.scanTxn()

@@ -36,6 +36,10 @@ type wal struct {
 
 	// tail is what stands behind frame, as far as it is read; nil where nothing is.
 	tail *tail
+
+	// ahead reads what the wal-index says is committed, while capture goes over
+	// it. Its buffer is all that is kept.
+	ahead dbfile.WALReader
 }
 
 // errWALBehind says that the WAL does not hold what the wal-index counts: a
@@ -44,13 +48,17 @@ var errWALBehind = errors.New("the WAL ends before the last committed frame that
 
 // restart begins the capture of a WAL with another header.
 func (w *wal) restart(hdr dbfile.WALHeader) {
-	*w = wal{file: w.file, hdr: hdr, sum: hdr.Cksum, index: make(map[uint32]uint32)}
+	*w = wal{file: w.file, hdr: hdr, sum: hdr.Cksum, index: make(map[uint32]uint32), ahead: w.ahead}
 }
 
 // forget is for a WAL that is gone, or whose frames are all in the database.
 func (w *wal) forget() { w.restart(dbfile.WALHeader{}) }
 
 func (w *wal) readPage(frame uint32, buf []byte) error {
+	if page, ok := w.ahead.Image(frame); ok {
+		copy(buf, page)
+		return nil
+	}
 	return readAt(w.file, buf, w.hdr.FrameOffset(frame)+dbfile.FrameHeaderSize)
 }
 
@@ -102,12 +110,28 @@ func (d *Database) captureTo(c committed) (progress bool, err error) {
 	if !ok {
 		return true, d.rebuild(c.mxFrame)
 	}
-	for d.wal.frame < c.mxFrame {
+	return d.captureAll(c)
+}
+
+// publishEvery is how many transactions of a backlog become visible together:
+// each time costs who waits for it a wake-up.
+const publishEvery = 32
+
+// captureAll captures the transactions from the last captured frame to
+// c.mxFrame, and publishes them.
+func (d *Database) captureAll(c committed) (progress bool, err error) {
+	defer d.log.Publish()
+	d.wal.ahead.Reset(d.wal.file, d.wal.hdr, d.wal.frame, d.wal.sum, c.mxFrame)
+	defer d.wal.ahead.Reset(nil, d.wal.hdr, 0, d.wal.sum, 0) // the frames may change from here on
+	for n := 1; d.wal.frame < c.mxFrame; n++ {
 		more, err := d.captureTxn(c)
 		if err != nil || !more {
 			return progress, err
 		}
 		progress = true
+		if n%publishEvery == 0 {
+			d.log.Publish()
+		}
 	}
 	return progress, nil
 }
@@ -161,7 +185,6 @@ func (d *Database) captureTxn(c committed) (bool, error) {
 		return false, err
 	}
 	d.wal.advance(t)
-	d.log.Publish()
 	return true, nil
 }
 
