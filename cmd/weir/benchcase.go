@@ -3,8 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // The places where SQLite is measured.
@@ -22,6 +25,8 @@ type benchCase struct {
 	workers int      // at the same time
 	job     string   // see runBenchWorkerJob
 	args    []string // of the job
+	// alone: no replica follows meanwhile. It has a machine of its own elsewhere, and would take its share of this one.
+	alone bool
 	// writer, a job too, works at the same time: beside readers on the replica it writes on the primary.
 	writer []string
 }
@@ -45,12 +50,14 @@ func benchCases() []benchCase {
 	}
 	cases = append(cases, benchCase{name: "point reads beside a writer", places: followed, unit: "rows/s", workers: 1, job: "point", args: []string{""},
 		writer: []string{"insert", "WAL", "NORMAL", "1"}})
+	cases = append(cases, benchCase{name: "insert, WAL, NORMAL, replica here", places: writable, unit: "tx/s", workers: 1, job: "insert",
+		args: []string{"WAL", "NORMAL", "1"}})
 	insert := func(mode, synchronous string, rows int) {
 		name := fmt.Sprintf("insert, %s, %s", mode, synchronous)
 		if rows > 1 {
 			name += fmt.Sprintf(", %d rows", rows)
 		}
-		cases = append(cases, benchCase{name: name, places: writable, unit: "tx/s", workers: 1, job: "insert", args: []string{mode, synchronous, fmt.Sprint(rows)}})
+		cases = append(cases, benchCase{name: name, places: writable, unit: "tx/s", workers: 1, job: "insert", args: []string{mode, synchronous, fmt.Sprint(rows)}, alone: true})
 	}
 	insert("WAL", "NORMAL", 1)
 	insert("WAL", "FULL", 1)
@@ -95,12 +102,23 @@ func (b *bench) measure(ctx context.Context, c benchCase) ([]benchResult, error)
 	return results, nil
 }
 
+// settle waits until nothing is left to do of the turn before.
+func (b *bench) settle(ctx context.Context, c benchCase) error {
+	if err := b.follow(ctx, !c.alone); err != nil {
+		return err
+	}
+	dir, err := os.Open(b.tmp)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return unix.Syncfs(int(dir.Fd()))
+}
+
 // takeTurn has the workers of a case do their job in one place, and returns their rates' sum.
 func (b *bench) takeTurn(ctx context.Context, c benchCase, place string) (rate float64, err error) {
-	if place == benchReplica {
-		if err := b.awaitReplica(ctx); err != nil {
-			return 0, err
-		}
+	if err := b.settle(ctx, c); err != nil {
+		return 0, err
 	}
 	jobs := make(chan benchDone)
 	start := func(job, place string, args ...string) {

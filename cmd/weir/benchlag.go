@@ -40,6 +40,9 @@ func (b *bench) measureLag(ctx context.Context) (*benchLag, error) {
 		return nil, nil
 	}
 	b.bar.Describe(lagName)
+	if err := b.follow(ctx, true); err != nil {
+		return nil, err
+	}
 	watch, err := startWorker("watch", b.db(benchReplica))
 	if err != nil {
 		return nil, err

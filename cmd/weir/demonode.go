@@ -24,6 +24,7 @@ type demoNode struct {
 	db    string
 	addr  string // where it serves; empty on the replica
 	cmd   *exec.Cmd
+	conf  string        // file with its configuration
 	ended chan struct{} // closed when the process is gone
 	out   string        // file with its log
 }
@@ -31,19 +32,24 @@ type demoNode struct {
 // startDemoNode writes a configuration, starts weir mount with it and waits for the mount.
 func startDemoNode(ctx context.Context, dir, name, conf string) (*demoNode, error) {
 	n := &demoNode{
-		name:  name,
-		db:    filepath.Join(dir, name, "db"),
-		out:   filepath.Join(dir, name+".log"),
-		ended: make(chan struct{}),
+		name: name,
+		db:   filepath.Join(dir, name, "db"),
+		conf: filepath.Join(dir, name+".yml"),
+		out:  filepath.Join(dir, name+".log"),
 	}
-	file := filepath.Join(dir, name+".yml")
-	if err := errors.Join(os.Mkdir(filepath.Dir(n.db), 0o755), os.WriteFile(file, []byte(conf), 0o644)); err != nil {
+	if err := errors.Join(os.Mkdir(filepath.Dir(n.db), 0o755), os.WriteFile(n.conf, []byte(conf), 0o644)); err != nil {
 		return nil, err
 	}
-	if err := n.spawn("mount", "-config", file); err != nil {
-		return nil, err
+	return n, n.start(ctx)
+}
+
+// start starts weir mount, also after a stop, and waits for the mount.
+func (n *demoNode) start(ctx context.Context) error {
+	n.ended = make(chan struct{})
+	if err := n.spawn("mount", "-config", n.conf); err != nil {
+		return err
 	}
-	return n, n.until(ctx, "the mount", func() bool { return isMounted(filepath.Dir(n.db)) })
+	return n.until(ctx, "the mount", func() bool { return isMounted(filepath.Dir(n.db)) })
 }
 
 // spawn starts this binary anew, with its output in n.out. It gets a process group of its own, so that ctrl-C reaches
