@@ -229,18 +229,18 @@ func (d *directory) readAt(name string, b []byte, off int64) error {
 func (d *directory) opened(f *fusefs.LoopbackFile, db *capture.Database, role dbfile.Role) (fusefs.FileHandle, uint32, syscall.Errno) {
 	switch {
 	case d.readOnly:
-		return f, fuse.FOPEN_NOFLUSH | fuse.FOPEN_KEEP_CACHE, 0
+		return openFile{f}, fuse.FOPEN_NOFLUSH | fuse.FOPEN_KEEP_CACHE, 0
 	case db == nil:
-		return f, fuse.FOPEN_KEEP_CACHE, 0
+		return openFile{f}, fuse.FOPEN_KEEP_CACHE, 0
 	}
 	if err := d.watch(f, db, role); err != nil {
 		f.Release(context.Background())
 		return nil, 0, toErrno(err)
 	}
 	if role == dbfile.RoleDatabase {
-		return &databaseFile{f, db}, fuse.FOPEN_KEEP_CACHE, 0
+		return &databaseFile{openFile{f}, db}, fuse.FOPEN_KEEP_CACHE, 0
 	}
-	return &companionFile{f, db, role}, fuse.FOPEN_KEEP_CACHE, 0
+	return &companionFile{openFile{f}, db, role}, fuse.FOPEN_KEEP_CACHE, 0
 }
 
 // watch has capture know of the open file, and of each write to a WAL: the

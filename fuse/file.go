@@ -12,10 +12,38 @@ import (
 	"weir/fuse/internal/dbfile"
 )
 
+// openFile is an open backing file.
+type openFile struct{ *fs.LoopbackFile }
+
+var _ = (fs.FileReader)(openFile{})
+
+// Read fills dest as far as the file goes. To the kernel a short answer is the
+// end of the file: it shows zeros for the rest of the page. So where the disk
+// fails after some bytes, it is the failure that is answered, and the kernel
+// asks for what can be read page by page.
+func (f openFile) Read(_ context.Context, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
+	fd, ok := f.PassthroughFd()
+	if !ok {
+		return nil, syscall.EBADF
+	}
+	n := 0
+	for n < len(dest) {
+		got, err := unix.Pread(fd, dest[n:], off+int64(n))
+		if err != nil {
+			return nil, fs.ToErrno(err)
+		}
+		if got == 0 {
+			break
+		}
+		n += got
+	}
+	return fuse.ReadResultData(dest[:n]), 0
+}
+
 // databaseFile is an open database of a primary. The kernel caches it, and
 // every write comes here.
 type databaseFile struct {
-	*fs.LoopbackFile
+	openFile
 	d *capture.Database
 }
 
@@ -69,7 +97,7 @@ func (f *databaseFile) Release(ctx context.Context) syscall.Errno {
 // companionFile is an open WAL, journal or wal-index of a primary. Its reads and
 // writes come here only where the kernel does not pass them through.
 type companionFile struct {
-	*fs.LoopbackFile
+	openFile
 	d    *capture.Database
 	role dbfile.Role
 }

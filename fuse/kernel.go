@@ -39,6 +39,7 @@ func newSuperblock(root fs.InodeEmbedder, attrTimeout time.Duration, passthrough
 	opt := &fs.Options{AttrTimeout: &attrTimeout, EntryTimeout: &entry, NegativeTimeout: &entry, NullPermissions: true}
 	opt.ExplicitDataCacheControl = true
 	opt.MaxWrite = 1 << 20
+	opt.DisableSplice = true // files are read into memory; see openFile
 	// Without it the kernel asks for security.capability before each write. The
 	// mount is nosuid, so nothing gains rights by a file that keeps them.
 	opt.ExtraCapabilities = fuse.CAP_HANDLE_KILLPRIV_V2

@@ -138,6 +138,19 @@ func (n *node) Setattr(ctx context.Context, f fs.FileHandle, in *fuse.SetAttrIn,
 	return toErrno(d.Resize(role, int64(size), op))
 }
 
+var _ = (fs.NodeCopyFileRanger)((*node)(nil))
+
+// CopyFileRange copies between files that are nobody's. With others the kernel
+// reads and writes by itself.
+func (n *node) CopyFileRange(ctx context.Context, in fs.FileHandle, offIn uint64, out *fs.Inode, to fs.FileHandle, offOut, size, flags uint64) (uint32, syscall.Errno) {
+	from, ok := in.(openFile)
+	into, also := to.(openFile)
+	if !ok || !also {
+		return 0, syscall.EOPNOTSUPP
+	}
+	return n.LoopbackNode.CopyFileRange(ctx, from.LoopbackFile, offIn, out, into.LoopbackFile, offOut, size, flags)
+}
+
 var _ = (fs.NodeUnlinker)((*node)(nil))
 
 // Unlink passes the removal of a database's files to capture.
