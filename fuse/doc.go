@@ -50,7 +50,8 @@
 //
 // 1. The daemon does no data I/O through its own mounts. It opens there, by the
 // private mount, one wal-index for each replica, to lock it, before readers
-// come; and each database of a primary, to ask for its locks.
+// come; each database of a primary, to ask for its locks; and a wal-index for as
+// long as it takes to ask who holds its read-marks.
 //
 // 2. A process that ends with files of its own mount open sends FLUSH to
 // itself and never ends. So handles of a replica, and those that a primary's

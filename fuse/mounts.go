@@ -144,9 +144,9 @@ func (m *Mounts) Register(s *stream.Server) {
 	for _, db := range m.databases {
 		d, name := m.directory(db), filepath.Base(db.Path)
 		if replica, ok := d.applies[name]; ok {
-			s.Add(db.Path, replica)
+			s.Add(db.Path, &servedReplica{replica, d, name})
 		} else {
-			s.Add(db.Path, d.captures[name])
+			s.Add(db.Path, &servedPrimary{d.captures[name], d, name})
 		}
 	}
 }

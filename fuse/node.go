@@ -96,7 +96,7 @@ var _ = (fs.NodeOpener)((*node)(nil))
 // Open opens the backing file. The daemon itself asks for locks only.
 func (n *node) Open(ctx context.Context, flags uint32) (fs.FileHandle, uint32, syscall.Errno) {
 	if n.dir.inside.asks(ctx) {
-		return nil, fuse.FOPEN_NOFLUSH | fuse.FOPEN_KEEP_CACHE, 0
+		return n.openToAsk(ctx, flags)
 	}
 	fh, _, errno := n.LoopbackNode.Open(ctx, flags)
 	if errno != 0 {
@@ -104,6 +104,18 @@ func (n *node) Open(ctx context.Context, flags uint32) (fs.FileHandle, uint32, s
 	}
 	d, role := n.self()
 	return n.dir.opened(fh.(*fs.LoopbackFile), d, role)
+}
+
+// openToAsk opens a file for a question about its locks: no app has it open by that. A wal-index is opened as apps do, or
+// the kernel refuses to open it in two ways at a time.
+func (n *node) openToAsk(ctx context.Context, flags uint32) (fs.FileHandle, uint32, syscall.Errno) {
+	const how = fuse.FOPEN_NOFLUSH | fuse.FOPEN_KEEP_CACHE
+	name, _ := n.Parent()
+	if _, role := dbfile.RoleOf(name); role != dbfile.RoleSHM {
+		return nil, how, 0
+	}
+	fh, _, errno := n.LoopbackNode.Open(ctx, flags)
+	return fh, how, errno
 }
 
 var _ = (fs.NodeCreater)((*node)(nil))

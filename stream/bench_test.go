@@ -24,7 +24,7 @@ func (s *sink) Adopt(_ context.Context, l Lineage, _ []string) error {
 	s.id = l.ID
 	return nil
 }
-func (s *sink) Heard(Pos, time.Time, time.Duration) {}
+func (s *sink) Heard(Heartbeat) {}
 func (s *sink) SetConnected(up bool, _ error) {
 	if up {
 		s.took <- struct{}{}

@@ -102,7 +102,10 @@
 // up its own handler only, until WriteTimeout.
 //
 // A heartbeat carries the upstream's position and its own lag, so that along a
-// chain of replicas lags add up. It waits for nothing but the log.
+// chain of replicas lags add up. It waits for nothing but the log. A follower
+// answers some by POST /stream/ack, beside the stream, with its own position,
+// so that the upstream can say how far its followers are. Nothing else depends on
+// that: a stream is taken as well by who never acknowledges.
 //
 //	GET  no position   a snapshot: all pages
 //	GET  a position    the transactions after it, or 409
@@ -139,6 +142,6 @@
 // Database or Replica is called, or over network I/O. The bytes after a log's
 // last record belong to whoever has the TxnWriter, without a lock.
 //
-// Follow runs in its caller's goroutine. A handler has one more only while a
+// Follow runs in its caller's goroutine, and acknowledges in another, which ends with the session. A handler has one more only while a
 // snapshot is read or waits for that, for its heartbeats. Server.Close waits for all handlers.
 package stream

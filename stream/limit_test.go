@@ -87,11 +87,11 @@ func TestBeatCarriesLag(t *testing.T) {
 }
 
 func TestBeatDamage(t *testing.T) {
-	good := beat{pos: Pos{TXID: 1}, at: time.Unix(1, 0), lag: time.Second}
-	if got, err := parseBeat(good.append(nil)); err != nil || got.pos != good.pos || got.lag != good.lag || !got.at.Equal(good.at) {
+	good := Heartbeat{Pos: Pos{TXID: 1}, At: time.Unix(1, 0), Lag: time.Second, Behind: 7}
+	if got, err := parseBeat(good.append(nil)); err != nil || got != good {
 		t.Errorf("got %+v, %v, want %+v", got, err, good)
 	}
-	for _, bad := range [][]byte{nil, good.append(nil)[1:], beat{lag: -1}.append(nil)} {
+	for _, bad := range [][]byte{nil, good.append(nil)[1:], Heartbeat{Lag: -1}.append(nil), Heartbeat{Behind: -1}.append(nil)} {
 		if _, err := parseBeat(bad); err == nil {
 			t.Errorf("%x: got no error", bad)
 		}

@@ -317,11 +317,11 @@ func (m *model) Apply(_ context.Context, payload io.Reader, n int64) error {
 
 func (m *model) Lag() time.Duration { return m.lag }
 
-func (m *model) Heard(pos Pos, at time.Time, lag time.Duration) {
+func (m *model) Heard(h Heartbeat) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.heard, m.heardLag = pos, lag
-	if d := time.Since(at); d < 0 || d > time.Minute {
+	m.heard, m.heardLag = h.Pos, h.Lag
+	if d := time.Since(h.At); d < 0 || d > time.Minute {
 		m.t.Errorf("heard a clock %s ago", d)
 	}
 	m.change()

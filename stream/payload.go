@@ -18,16 +18,11 @@ func parsePos(b []byte) Pos {
 	return Pos{TXID: TXID(binary.BigEndian.Uint64(b)), PostApplyChecksum: Checksum(binary.BigEndian.Uint64(b[8:]))}
 }
 
-// beat is the payload of recordBeat.
-type beat struct {
-	pos Pos
-	at  time.Time
-	lag time.Duration
-}
-
-func (h beat) append(b []byte) []byte {
-	b = binary.BigEndian.AppendUint64(appendPos(b, h.pos), uint64(h.at.UnixNano()))
-	return binary.BigEndian.AppendUint64(b, uint64(h.lag))
+// append writes the payload of recordBeat.
+func (h Heartbeat) append(b []byte) []byte {
+	b = binary.BigEndian.AppendUint64(appendPos(b, h.Pos), uint64(h.At.UnixNano()))
+	b = binary.BigEndian.AppendUint64(b, uint64(h.Lag))
+	return binary.BigEndian.AppendUint64(b, uint64(h.Behind))
 }
 
 func parseDone(b []byte) (Pos, error) {
@@ -37,17 +32,16 @@ func parseDone(b []byte) (Pos, error) {
 	return parsePos(b), nil
 }
 
-func parseBeat(b []byte) (beat, error) {
+func parseBeat(b []byte) (h Heartbeat, err error) {
 	if len(b) != beatSize {
-		return beat{}, fmt.Errorf("%w: beat of %d bytes, want %d", ErrCorrupt, len(b), beatSize)
+		return h, fmt.Errorf("%w: beat of %d bytes, want %d", ErrCorrupt, len(b), beatSize)
 	}
-	h := beat{
-		pos: parsePos(b),
-		at:  time.Unix(0, int64(binary.BigEndian.Uint64(b[posSize:]))),
-		lag: time.Duration(binary.BigEndian.Uint64(b[posSize+8:])),
-	}
-	if h.lag < 0 {
-		return beat{}, fmt.Errorf("%w: beat with a lag of %d ns", ErrCorrupt, h.lag)
+	h.Pos, b = parsePos(b), b[posSize:]
+	h.At = time.Unix(0, int64(binary.BigEndian.Uint64(b)))
+	h.Lag = time.Duration(binary.BigEndian.Uint64(b[8:]))
+	h.Behind = int64(binary.BigEndian.Uint64(b[16:]))
+	if h.Lag < 0 || h.Behind < 0 {
+		return Heartbeat{}, fmt.Errorf("%w: beat with a lag of %d ns and %d bytes", ErrCorrupt, h.Lag, h.Behind)
 	}
 	return h, nil
 }

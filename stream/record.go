@@ -61,20 +61,21 @@ const (
 	//	u64 u64   its position
 	//	u64       its clock, ns since the Unix epoch
 	//	u64       its own lag, ns: how far behind its upstream it is, 0 on a primary
+	//	u64       bytes of its log that the stream has still to send
 	recordBeat recordType = "beat"
 )
 
 type recordType string
 
 const (
-	streamVersion    = 2
+	streamVersion    = 3
 	recordHeaderSize = 16
 	recordFooterSize = 4
 	recordOverhead   = recordHeaderSize + recordFooterSize
 	helloMin         = 4*4 + posSize + idLen + 2*4
 	helloMax         = helloMin + maxAncestors*(idLen+posSize) + maxInstances*idLen
 	posSize          = 16
-	beatSize         = posSize + 2*8
+	beatSize         = posSize + 3*8
 	idLen            = 32
 )
 

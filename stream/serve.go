@@ -32,12 +32,12 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "a stream has no end: GET it", http.StatusMethodNotAllowed)
 		return
 	}
-	d, err := s.enter(r)
+	d, c, err := s.enter(r)
 	if err == nil {
-		defer s.leave(d)
+		defer s.leave(d, c)
 		var req request
 		if req, err = parseRequest(r, d.db.Log()); err == nil {
-			err = s.serve(w, r, d, req)
+			err = s.serve(w, r, d, c, req)
 		}
 	}
 	if refusal, ok := errors.AsType[*refusal](err); ok {
@@ -76,6 +76,7 @@ type follower struct {
 	opt ServerOptions
 	via []string // as announced in hello
 
+	token   string      // of its connected
 	allowed func() bool // still
 
 	reading chan struct{} // the server's
@@ -91,14 +92,14 @@ type follower struct {
 }
 
 // serve answers with a stream until ctx or the follower ends it.
-func (s *Server) serve(w http.ResponseWriter, r *http.Request, d *served, req request) error {
+func (s *Server) serve(w http.ResponseWriter, r *http.Request, d *served, c *connected, req request) error {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	conn := &deadlineWriter{w: w, rc: http.NewResponseController(w), timeout: s.opt.WriteTimeout}
 	defer conn.end(false)
 	defer context.AfterFunc(d.ctx, func() { cancel(); conn.end(true) })()
 	f := &follower{
-		db: d.db, log: d.db.Log(), ctx: ctx, opt: s.opt, conn: conn, reading: s.reading, via: s.via(d.db),
+		db: d.db, log: d.db.Log(), ctx: ctx, opt: s.opt, conn: conn, reading: s.reading, via: s.via(d.db), token: c.token,
 		allowed: func() bool { return s.opt.Allow(r, d.path) },
 		w:       bufio.NewWriterSize(conn, streamBuffer), in: bufio.NewReaderSize(nil, streamBuffer), buf: make([]byte, streamBuffer),
 	}
@@ -111,6 +112,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, d *served, req re
 		defer reader.Close()
 	}
 	if err == nil {
+		s.begun(c, reader)
 		logger.Info("follower connected", "pos", reader.Pos())
 		err = f.follow(reader)
 	}
@@ -158,6 +160,7 @@ func (f *follower) header() {
 	header.Set("Content-Type", "application/octet-stream")
 	header.Set("Cache-Control", "no-store")
 	header.Set("Connection", "close")
+	header.Set(streamHeader, f.token)
 	header.Set("X-Accel-Buffering", "no") // or nginx holds transactions back
 }
 
@@ -183,7 +186,7 @@ func (f *follower) record(t recordType, payload ...[]byte) error {
 func (f *follower) follow(reader *LogReader) error {
 	t := time.NewTicker(f.opt.Heartbeat)
 	defer t.Stop()
-	if err := f.beat(); err != nil {
+	if err := f.beat(reader); err != nil {
 		return err
 	}
 	for {
@@ -201,7 +204,7 @@ func (f *follower) follow(reader *LogReader) error {
 		}
 		select {
 		case <-t.C:
-			if err = f.beat(); err == nil {
+			if err = f.beat(reader); err == nil {
 				err = f.standing()
 			}
 		case <-f.ctx.Done():
@@ -238,8 +241,13 @@ func (s *Server) via(db Database) []string { return append([]string{s.instance},
 // ready is a channel on which no one waits.
 var ready = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
 
-func (f *follower) beat() error {
-	return f.record(recordBeat, beat{pos: f.log.Published(), at: time.Now(), lag: f.db.Lag()}.append(nil))
+// beat sends a heartbeat. reader is nil while pages are sent.
+func (f *follower) beat(reader *LogReader) error {
+	h := Heartbeat{Pos: f.log.Published(), At: time.Now(), Lag: f.db.Lag()}
+	if reader != nil {
+		h.Behind = f.log.bytesAfter(reader.Pos().TXID)
+	}
+	return f.record(recordBeat, h.append(nil))
 }
 
 func (f *follower) flush() error {

@@ -45,16 +45,6 @@ type Server struct {
 	closed bool
 }
 
-// served is a database with its streams.
-type served struct {
-	path      string
-	db        Database
-	ctx       context.Context // ends the streams
-	end       context.CancelFunc
-	streams   sync.WaitGroup // handlers; added to under Server.mu while in dbs
-	followers int            // guarded by Server.mu
-}
-
 // NewServer returns a server of no databases.
 func NewServer(opt ServerOptions) *Server {
 	opt.Heartbeat = cmp.Or(opt.Heartbeat, time.Second)
@@ -72,6 +62,7 @@ func NewServer(opt ServerOptions) *Server {
 	s.mux.HandleFunc("GET /status", s.status)
 	s.mux.HandleFunc("GET /stream", s.stream)
 	s.mux.HandleFunc("POST /stream", s.stream)
+	s.mux.HandleFunc("POST /stream/ack", s.acknowledge)
 	return s
 }
 
@@ -87,7 +78,7 @@ func (s *Server) Add(path string, db Database) {
 	if s.closed {
 		end()
 	}
-	s.dbs[path] = &served{path: path, db: db, ctx: ctx, end: end}
+	s.dbs[path] = &served{path: path, db: db, ctx: ctx, end: end, open: make(map[*connected]struct{})}
 }
 
 // Remove serves a database no more. It ends the streams and waits for their
@@ -157,23 +148,24 @@ const retryAfter = "5"
 
 // enter finds the database for a stream and counts the stream until leave. What r may not read is refused before it is
 // known whether it exists.
-func (s *Server) enter(r *http.Request) (*served, error) {
+func (s *Server) enter(r *http.Request) (*served, *connected, error) {
 	path := r.URL.Query().Get("path")
 	switch {
 	case path == "":
-		return nil, refuse(http.StatusBadRequest, "which database? add ?path=; %s", s.listing(r))
+		return nil, nil, refuse(http.StatusBadRequest, "which database? add ?path=; %s", s.listing(r))
 	case !s.opt.Allow(r, path):
-		return nil, refuse(http.StatusForbidden, "%s may not be read with these credentials; %s", path, s.listing(r))
+		return nil, nil, refuse(http.StatusForbidden, "%s may not be read with these credentials; %s", path, s.listing(r))
 	}
-	d, err := s.count(path)
+	c := &connected{token: newID(), addr: r.RemoteAddr, since: time.Now()}
+	d, err := s.count(path, c)
 	if d == nil && err == nil {
-		return nil, refuse(http.StatusNotFound, "no database %s is served here; %s", path, s.listing(r))
+		err = refuse(http.StatusNotFound, "no database %s is served here; %s", path, s.listing(r))
 	}
-	return d, err
+	return d, c, err
 }
 
 // count counts a stream of the database at path, nil if there is none.
-func (s *Server) count(path string) (*served, error) {
+func (s *Server) count(path string, c *connected) (*served, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -183,17 +175,17 @@ func (s *Server) count(path string) (*served, error) {
 	if d == nil {
 		return nil, nil
 	}
-	if d.followers >= s.opt.MaxStreams {
-		return nil, refuse(http.StatusServiceUnavailable, "%s has %d followers, the most that are served at once: follow one of them, or try again later", path, d.followers)
+	if n := len(d.open); n >= s.opt.MaxStreams {
+		return nil, refuse(http.StatusServiceUnavailable, "%s has %d followers, the most that are served at once: follow one of them, or try again later", path, n)
 	}
-	d.followers++
+	d.open[c] = struct{}{}
 	d.streams.Add(1)
 	return d, nil
 }
 
-func (s *Server) leave(d *served) {
+func (s *Server) leave(d *served, c *connected) {
 	s.mu.Lock()
-	d.followers--
+	delete(d.open, c)
 	s.mu.Unlock()
 	d.streams.Done()
 }
@@ -221,18 +213,22 @@ func (s *Server) listing(r *http.Request) string {
 // statuses returns the state of the databases that r may read, by path.
 func (s *Server) statuses(r *http.Request) []Status {
 	dbs := s.allowed(r)
-	followers := make([]int, len(dbs))
-	s.mu.Lock()
-	for i, d := range dbs {
-		followers[i] = d.followers
-	}
-	s.mu.Unlock()
 	all := make([]Status, len(dbs))
 	for i, d := range dbs {
-		all[i] = d.db.Status()
-		all[i].Path, all[i].Followers = d.path, followers[i]
+		all[i] = s.statusOf(d)
 	}
 	return all
+}
+
+func (s *Server) statusOf(d *served) Status {
+	st, log, now := d.db.Status(), d.db.Log(), time.Now()
+	st.Path = d.path
+	st.LogBytes, st.LogFirst = log.Extent()
+	for _, c := range s.copies(d) {
+		st.Streams = append(st.Streams, c.status(log, now))
+	}
+	st.Followers = len(st.Streams)
+	return st
 }
 
 func (s *Server) status(w http.ResponseWriter, r *http.Request) {
@@ -266,6 +262,7 @@ GET  /status                                     their state, as JSON
 GET  /stream?path=PATH                           a snapshot, then each transaction as it commits
 GET  /stream?path=PATH&id=ID&pos=TXID/CHECKSUM   the transactions after that position
 POST /stream?path=PATH&id=ID                     page checksums up; the pages that differ, then transactions down
+POST /stream/ack                                 how far a replica is, for /status
 
 Follow one with:
   curl -sN 'http://%s%s' | hexdump -C

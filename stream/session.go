@@ -24,6 +24,8 @@ type session struct {
 	ctx context.Context
 	in  recordReader
 
+	acks *acks
+
 	id     string         // of the upstream's database; "" before hello
 	snap   SnapshotWriter // until a snapshot or delta is done
 	page   []byte         // of the page size while there is snap
@@ -52,7 +54,9 @@ func (f *following) session(ctx context.Context) error {
 	if resp.StatusCode != http.StatusOK {
 		return refused(resp)
 	}
-	s := &session{f: f, r: f.r, ctx: ctx, in: recordReader{r: bufio.NewReaderSize(dog, streamBuffer)}}
+	acks := f.startAcks(ctx, resp)
+	defer func() { cancel(nil); acks.wait() }()
+	s := &session{f: f, r: f.r, ctx: ctx, acks: acks, in: recordReader{r: bufio.NewReaderSize(dog, streamBuffer)}}
 	err = s.run(from)
 	if s.snap != nil {
 		err = errors.Join(err, s.snap.Abort())
@@ -202,10 +206,15 @@ func (s *session) beat(n int64) error {
 	if err != nil || s.id == "" { // before hello it says only that the upstream is there
 		return err
 	}
-	s.r.Heard(h.pos, h.at, h.lag)
-	if _, own := s.r.Pos(); s.snap == nil && own == h.pos {
+	s.r.Heard(h)
+	if s.snap != nil {
+		return nil
+	}
+	_, own := s.r.Pos()
+	if own == h.Pos {
 		s.f.progress()
 	}
+	s.acks.offer(own, h)
 	return nil
 }
 

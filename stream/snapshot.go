@@ -134,7 +134,7 @@ func (f *follower) keepBeating() (stop func()) {
 		for {
 			select {
 			case <-t.C:
-				if f.beat() != nil || f.flush() != nil {
+				if f.beat(nil) != nil || f.flush() != nil {
 					return // the next page finds the error too
 				}
 			case <-ctx.Done():

@@ -2,7 +2,6 @@ package stream
 
 import (
 	"context"
-	"encoding/json"
 	"io"
 	"time"
 )
@@ -59,12 +58,18 @@ type Replica interface {
 	// BeginSnapshot begins a snapshot, or a delta to what Sums returned.
 	BeginSnapshot(ctx context.Context, h SnapshotHeader) (SnapshotWriter, error)
 
-	// Heard tells of the upstream's position, of its clock when it was there,
-	// and how far it was then behind its own upstream.
-	Heard(pos Pos, at time.Time, lag time.Duration)
+	Heard(Heartbeat)
 
 	// SetConnected tells that the stream has begun, or why it ended.
 	SetConnected(bool, error)
+}
+
+// Heartbeat is what the upstream says of itself now and then.
+type Heartbeat struct {
+	Pos    Pos           // its position
+	At     time.Time     // its clock then
+	Lag    time.Duration // how far it was then behind its own upstream; 0 on a primary
+	Behind int64         // bytes of its log that this stream had still to send
 }
 
 // SnapshotWriter takes a snapshot or delta: pages, then the transactions that
@@ -78,80 +83,4 @@ type SnapshotWriter interface {
 	// not that state.
 	Commit(ctx context.Context, until Pos) error
 	Abort() error
-}
-
-// Values of [Status].Role.
-const (
-	RolePrimary = "primary"
-	RoleReplica = "replica"
-)
-
-// Status is a database's state for GET /status.
-type Status struct {
-	Path     string
-	Role     string // RolePrimary or RoleReplica
-	ID       string
-	Pos      Pos    // published
-	PageSize uint32 // bytes
-	Size     uint32 // pages
-
-	Followers int // streams that the server has open; set by the server
-
-	// The rest is a replica's.
-	Upstream    string
-	UpstreamPos Pos // as last heard
-	Connected   bool
-	Lag         time.Duration // how far behind the primary, at least
-
-	LastError string // that still stands
-}
-
-// statusJSON is a Status on the wire.
-type statusJSON struct {
-	Path        string  `json:"path"`
-	Role        string  `json:"role"`
-	ID          string  `json:"id"`
-	Pos         string  `json:"pos"`
-	PageSize    uint32  `json:"pageSize"`
-	Size        uint32  `json:"size"`
-	Followers   int     `json:"followers"`
-	Upstream    string  `json:"upstream,omitempty"`
-	UpstreamPos string  `json:"upstreamPos,omitempty"`
-	Connected   *bool   `json:"connected,omitempty"`
-	LagSeconds  float64 `json:"lagSeconds,omitempty"`
-	LastError   string  `json:"lastError,omitempty"`
-}
-
-// MarshalJSON writes positions as the stream's URLs have them, and the lag in
-// seconds.
-func (s Status) MarshalJSON() ([]byte, error) {
-	j := statusJSON{
-		Path: s.Path, Role: s.Role, ID: s.ID, Pos: s.Pos.String(), PageSize: s.PageSize, Size: s.Size,
-		Followers: s.Followers, Upstream: s.Upstream, LagSeconds: s.Lag.Seconds(), LastError: s.LastError,
-	}
-	if s.Role == RoleReplica {
-		j.UpstreamPos, j.Connected = s.UpstreamPos.String(), &s.Connected
-	}
-	return json.Marshal(j)
-}
-
-// UnmarshalJSON reads what MarshalJSON wrote.
-func (s *Status) UnmarshalJSON(b []byte) error {
-	var j statusJSON
-	if err := json.Unmarshal(b, &j); err != nil {
-		return err
-	}
-	*s = Status{
-		Path: j.Path, Role: j.Role, ID: j.ID, PageSize: j.PageSize, Size: j.Size, Followers: j.Followers,
-		Upstream: j.Upstream, Connected: j.Connected != nil && *j.Connected,
-		Lag: time.Duration(j.LagSeconds * float64(time.Second)), LastError: j.LastError,
-	}
-	var err error
-	if s.Pos, err = parsePosText(j.Pos); err != nil {
-		return err
-	}
-	if j.UpstreamPos != "" {
-		s.UpstreamPos, err = parsePosText(j.UpstreamPos)
-	}
-	return err
 }

@@ -40,9 +40,11 @@ func startAsked(t *testing.T) (primary, replica *node) {
 
 // asked is what weir status -json says of a database by flags.
 func asked(n *node, flags ...string) (s stream.Status, code int, err error) {
-	out, code := weirCommand(append([]string{"status", "-json"}, flags...)...)
+	cmd := command(append([]string{weirBinary, "status", "-json"}, flags...)...)
+	out, _ := cmd.Output() // its exit code says so
+	code = cmd.ProcessState.ExitCode()
 	var all []stream.Status
-	if err := json.Unmarshal([]byte(out), &all); err != nil {
+	if err := json.Unmarshal(out, &all); err != nil {
 		return s, code, fmt.Errorf("%w: %s", err, out)
 	}
 	for _, s := range all {

@@ -128,7 +128,8 @@ func growing(t *testing.T, replica *node, length time.Duration) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if grew := last.Lag - first.Lag; grew < length/2 {
+	// Along a chain it comes by heartbeats, one a second.
+	if grew := last.Lag - first.Lag; grew < length/4 {
 		t.Errorf("the lag grew by %v in %v, from %v", grew, length, first.Lag)
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -64,12 +66,10 @@ func runStatus(ctx context.Context, args []string, std stdio) error {
 }
 
 // askTimeout bounds how long a daemon may take to say how it is.
-const askTimeout = 30 * time.Second
+const askTimeout = 5 * time.Second
 
 // statuses asks for the state of each database that the flags name, by path. There may be some, and an error.
 func (t *target) statuses(ctx context.Context) (all []stream.Status, err error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
 	if err := t.check(); err != nil {
 		return nil, err
 	}
@@ -77,26 +77,36 @@ func (t *target) statuses(ctx context.Context) (all []stream.Status, err error) 
 	if err != nil {
 		return nil, err
 	}
-	seen := make(map[string]bool)
-	var errs []error
-	for _, c := range clients {
-		var some []stream.Status
-		err := c.getJSON(ctx, "/status", nil, &some)
-		if len(clients) > 1 && errors.Is(err, syscall.ECONNREFUSED) {
-			continue // it has just ended
-		}
-		errs = append(errs, err)
-		for _, s := range some { // a daemon has a socket for each directory, and tells of all
-			if !seen[s.Path] && (t.db == "" || t.db == s.Path) {
-				seen[s.Path] = true
-				all = append(all, s)
-			}
+	answers, err := askAll(ctx, clients)
+	for _, s := range answers { // a daemon has a socket for each directory, and tells of all
+		known := slices.ContainsFunc(all, func(have stream.Status) bool { return have.Path == s.Path })
+		if !known && (t.db == "" || t.db == s.Path) {
+			all = append(all, s)
 		}
 	}
 	if len(all) == 0 {
-		return nil, t.nothing(errors.Join(errs...))
+		return nil, t.nothing(err)
 	}
-	return all, errors.Join(errs...)
+	slices.SortFunc(all, func(a, b stream.Status) int { return strings.Compare(a.Path, b.Path) })
+	return all, err
+}
+
+// askAll asks all at once: one that hangs does not hide the others.
+func askAll(ctx context.Context, clients []*daemonClient) (all []stream.Status, err error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	answers, errs := make([][]stream.Status, len(clients)), make([]error, len(clients))
+	var asking sync.WaitGroup
+	for i, c := range clients {
+		asking.Go(func() { errs[i] = c.getJSON(ctx, "/status", nil, &answers[i]) })
+	}
+	asking.Wait()
+	for i := range errs {
+		if len(clients) > 1 && errors.Is(errs[i], syscall.ECONNREFUSED) {
+			errs[i] = nil // it has just ended
+		}
+	}
+	return slices.Concat(answers...), errors.Join(errs...)
 }
 
 // nothing says why there is no status.
@@ -122,6 +132,8 @@ func unhealthy(s stream.Status, maxLag time.Duration) string {
 	switch {
 	case s.Role == stream.RoleReplica && !s.Connected:
 		return "not connected"
+	case !s.Ready:
+		return "not shown yet"
 	case s.LastError != "":
 		return "error"
 	case s.Lag > maxLag:

@@ -10,32 +10,96 @@ import (
 	"weir/stream"
 )
 
-// printStatuses prints a table for people: a line for each database, and below it what else is to say.
+// printStatuses prints tables for people: the databases, who follows them, and in full what stands in the way.
 func printStatuses(out io.Writer, all []stream.Status, maxLag time.Duration) error {
+	now := time.Now()
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "DATABASE\tROLE\tSTATE\tTXID\tLAG\tSIZE")
+	fmt.Fprintln(w, "DATABASE\tROLE\tSTATE\tTXID\tSIZE\tLAG\tLOG\tWAL\tUPSTREAM")
 	for _, s := range all {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\n", s.Path, s.Role, cmp.Or(unhealthy(s, maxLag), "ok"), s.Pos.TXID, lagText(s), byteCount(int64(s.Size)*int64(s.PageSize)))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.Path, s.Role, cmp.Or(unhealthy(s, maxLag), "ok"), s.Pos.TXID,
+			byteCount(int64(s.Size)*int64(s.PageSize)), ownLag(s), logText(s), walText(s.WAL), cmp.Or(s.Upstream, "-"))
 	}
-	return w.Flush()
+	printFollowers(w, all, now)
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	for _, s := range all {
+		if s.LastError != "" {
+			fmt.Fprintf(out, "\n%s, for %s: %s\n", s.Path, short(now.Sub(s.LastErrorAt)), s.LastError)
+		}
+	}
+	return nil
 }
 
-func lagText(s stream.Status) string {
+func printFollowers(w io.Writer, all []stream.Status, now time.Time) {
+	title := "\nFOLLOWER\tOF\tTXID\tLAG\tCONNECTED FOR\tHEARD\n"
+	for _, s := range all {
+		for _, f := range s.Streams {
+			txid, heard := f.Pos.TXID.String(), "never"
+			if f.Pos == (stream.Pos{}) {
+				txid = "snapshot"
+			}
+			if !f.AckedAt.IsZero() {
+				heard = short(now.Sub(f.AckedAt)) + " ago"
+			}
+			fmt.Fprintf(w, "%s%s\t%s\t%s\t%s\t%s\t%s\n", title, f.Addr, s.Path, txid, lagText(f.Lag, f.LagTxns, f.Bytes), short(now.Sub(f.Since)), heard)
+			title = ""
+		}
+	}
+}
+
+func ownLag(s stream.Status) string {
 	if s.Role == stream.RolePrimary {
 		return "-"
 	}
-	return milliseconds(s.Lag)
+	return lagText(s.Lag, s.LagTxns, s.LagBytes)
+}
+
+func lagText(lag time.Duration, txns uint64, bytes int64) string {
+	if txns == 0 {
+		return short(lag)
+	}
+	return fmt.Sprintf("%s, %d txn, %s", short(lag), txns, byteCount(bytes))
+}
+
+func logText(s stream.Status) string {
+	if s.LogFirst == 0 {
+		return byteCount(s.LogBytes)
+	}
+	return fmt.Sprintf("%s from TXID %s", byteCount(s.LogBytes), s.LogFirst)
+}
+
+func walText(w stream.WALStatus) string {
+	switch {
+	case w.Bytes == 0:
+		return "-"
+	case w.Held && w.HeldCommand == "":
+		return fmt.Sprintf("%s, held at frame %d of %d", byteCount(w.Bytes), w.HeldFrame, w.Frames)
+	case w.Held:
+		return fmt.Sprintf("%s, held at frame %d of %d by %s (%d)", byteCount(w.Bytes), w.HeldFrame, w.Frames, w.HeldCommand, w.HeldPID)
+	}
+	return byteCount(w.Bytes)
+}
+
+// short writes a time as people say it, to a millisecond or a second.
+func short(d time.Duration) string {
+	if d < time.Second {
+		return d.Round(time.Millisecond).String()
+	}
+	return d.Round(time.Second).String()
 }
 
 // byteCount writes n bytes in the largest unit that leaves a number of at least 1.
 func byteCount(n int64) string {
-	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
-	f, i := float64(n), 0
-	for ; f >= 1024 && i < len(units)-1; i++ {
-		f /= 1024
+	f, unit := float64(n), "B"
+	for _, next := range []string{"KiB", "MiB", "GiB", "TiB"} {
+		if f < 1024 {
+			break
+		}
+		f, unit = f/1024, next
 	}
-	if i == 0 {
+	if unit == "B" {
 		return fmt.Sprintf("%d B", n)
 	}
-	return fmt.Sprintf("%.1f %s", f, units[i])
+	return fmt.Sprintf("%.1f %s", f, unit)
 }

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"sync"
 	"syscall"
-	"time"
 
 	"weir/stream"
 )
@@ -208,7 +207,7 @@ func (s *recorderSnapshot) Commit(_ context.Context, until stream.Pos) error {
 func (s *recorderSnapshot) Abort() error { return nil }
 
 // Heard implements [stream.Replica].
-func (r *Recorder) Heard(stream.Pos, time.Time, time.Duration) {}
+func (r *Recorder) Heard(stream.Heartbeat) {}
 
 // SetConnected implements [stream.Replica].
 func (r *Recorder) SetConnected(connected bool, _ error) {

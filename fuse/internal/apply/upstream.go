@@ -19,8 +19,10 @@ type upstream struct {
 	connected bool
 	heardAt   time.Time     // when; before, when weir started
 	behind    time.Duration // the upstream's own lag, then
+	bytes     int64         // of its log that were to be applied, then
 	caughtUp  time.Time     // when the replica was last known to have all that the upstream had
 	err       error         // why the stream ended
+	errAt     time.Time     // when err first came
 	via       []string      // instances from the upstream to the primary
 }
 
@@ -37,17 +39,17 @@ func (d *Database) Via() []string {
 	return d.upstream.via
 }
 
-// heard notes the upstream's position and lag, given the replica's own position.
-func (u *upstream) heard(pos, own stream.Pos, behind time.Duration, now time.Time) {
+// heard notes a heartbeat, given the replica's own position.
+func (u *upstream) heard(h stream.Heartbeat, own stream.Pos, now time.Time) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	switch {
-	case own.TXID >= pos.TXID, u.fresh(now) && own.TXID >= u.pos.TXID: // in that case the upstream has only just moved on
+	case own.TXID >= h.Pos.TXID, u.fresh(now) && own.TXID >= u.pos.TXID: // in that case the upstream has only just moved on
 		u.caughtUp = now
 	case own.TXID >= u.pos.TXID:
 		u.caughtUp = u.heardAt
 	}
-	u.pos, u.behind, u.heardAt = pos, behind, now
+	u.pos, u.behind, u.bytes, u.heardAt = h.Pos, h.Lag, h.Behind, now
 }
 
 // fresh tells whether what was last heard still counts. The caller holds mu.
@@ -67,15 +69,18 @@ func (u *upstream) lag(own stream.Pos, now time.Time) time.Duration {
 
 // Heard implements [stream.Replica]. The upstream's clock is not used: clocks differ, and a lag is
 // measured by one.
-func (d *Database) Heard(pos stream.Pos, _ time.Time, behind time.Duration) {
+func (d *Database) Heard(h stream.Heartbeat) {
 	_, own := d.Pos()
-	d.upstream.heard(pos, own, behind, time.Now())
+	d.upstream.heard(h, own, time.Now())
 }
 
 // SetConnected implements [stream.Replica].
 func (d *Database) SetConnected(connected bool, err error) {
 	d.upstream.mu.Lock()
 	defer d.upstream.mu.Unlock()
+	if u := &d.upstream; err != nil && (u.err == nil || u.err.Error() != err.Error()) {
+		u.errAt = time.Now()
+	}
 	d.upstream.connected, d.upstream.err = connected, err
 }
 
@@ -92,12 +97,24 @@ func (d *Database) Status() stream.Status {
 	d.mu.RLock()
 	s := stream.Status{Path: d.path, Role: stream.RoleReplica, ID: d.log.ID(), Pos: d.pos, PageSize: d.hdr.PageSize, Size: d.hdr.Size}
 	d.mu.RUnlock()
-	u := &d.upstream
+	select {
+	case <-d.ready:
+		s.Ready = true
+	default:
+	}
+	d.upstream.status(&s)
+	return s
+}
+
+// status completes the status of a replica that is at s.Pos.
+func (u *upstream) status(s *stream.Status) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	s.Upstream, s.UpstreamPos, s.Connected, s.Lag = u.url, u.pos, u.connected, u.lag(s.Pos, time.Now())
-	if u.err != nil {
-		s.LastError = u.err.Error()
+	if s.Pos.TXID < u.pos.TXID {
+		s.LagTxns, s.LagBytes = uint64(u.pos.TXID-s.Pos.TXID), u.bytes
 	}
-	return s
+	if u.err != nil {
+		s.LastError, s.LastErrorAt = u.err.Error(), u.errAt
+	}
 }

@@ -15,12 +15,12 @@ func TestStatus(t *testing.T) {
 	}
 	r.apply(s.payloads...)
 	r.SetConnected(true, nil)
-	r.Heard(s.pos, time.Now(), 0)
+	r.Heard(stream.Heartbeat{Pos: s.pos})
 	if got := r.Status(); !got.Connected || got.Pos != s.pos || got.UpstreamPos != s.pos || got.Lag != 0 || got.PageSize != 4096 || int(got.Size) != len(s.state)/4096 {
 		t.Errorf("got %+v, want it connected at %s without lag", got, s.pos)
 	}
 	next := s.grow(10)
-	r.Heard(s.pos, time.Now(), 0)
+	r.Heard(stream.Heartbeat{Pos: s.pos})
 	time.Sleep(5 * time.Millisecond)
 	if got := r.Status().Lag; got < 5*time.Millisecond {
 		t.Errorf("got a lag of %v after 5ms behind", got)
@@ -40,7 +40,7 @@ func TestStatus(t *testing.T) {
 func TestLagDoesNotWait(t *testing.T) {
 	r := newReplica(t)
 	r.SetConnected(true, nil)
-	r.Heard(stream.Pos{}, time.Now(), time.Minute)
+	r.Heard(stream.Heartbeat{Lag: time.Minute})
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	lag := make(chan time.Duration, 1)
@@ -78,13 +78,13 @@ func TestLag(t *testing.T) {
 		{14, 14, 122, 0, "caught up"},
 	} {
 		if tc.heard > 0 {
-			u.heard(pos(tc.heard), pos(tc.own), 0, at(tc.now))
+			u.heard(stream.Heartbeat{Pos: pos(tc.heard)}, pos(tc.own), at(tc.now))
 		}
 		if got := u.lag(pos(tc.own), at(tc.now)); got != time.Duration(tc.want)*time.Second {
 			t.Errorf("at %d, %d of %d, %s: got %v, want %ds", tc.now, tc.own, u.pos.TXID, tc.why, got, tc.want)
 		}
 	}
-	u.heard(pos(14), pos(14), time.Minute, at(123))
+	u.heard(stream.Heartbeat{Pos: pos(14), Lag: time.Minute}, pos(14), at(123))
 	if got := u.lag(pos(14), at(124)); got != time.Minute {
 		t.Errorf("caught up with what is a minute behind: got %v", got)
 	}

@@ -72,8 +72,9 @@ type Database struct {
 	// idle is closed and replaced when dirty becomes empty. Guarded by mu.
 	idle chan struct{}
 
-	lastErr error // of the last failed capture; nil again after a good one. Guarded by mu.
-	warned  map[string]bool
+	lastErr   error     // of the last failed capture; nil again after a good one. Guarded by mu.
+	lastErrAt time.Time // when lastErr first came. Guarded by mu.
+	warned    map[string]bool
 }
 
 var _ = (stream.Database)((*Database)(nil))
@@ -204,9 +205,9 @@ func (d *Database) closeFiles() error {
 func (d *Database) Status() stream.Status {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	s := stream.Status{Path: d.path, Role: stream.RolePrimary, ID: d.log.ID(), Pos: d.log.Published(), PageSize: d.sums.PageSize(), Size: d.sums.Len()}
+	s := stream.Status{Path: d.path, Role: stream.RolePrimary, ID: d.log.ID(), Pos: d.log.Published(), PageSize: d.sums.PageSize(), Size: d.sums.Len(), Ready: true}
 	if d.lastErr != nil {
-		s.LastError = d.lastErr.Error()
+		s.LastError, s.LastErrorAt = d.lastErr.Error(), d.lastErrAt
 	}
 	return s
 }
@@ -222,6 +223,7 @@ func (d *Database) Via() []string { return nil }
 func (d *Database) note(err error) {
 	if err != nil && (d.lastErr == nil || d.lastErr.Error() != err.Error()) {
 		d.logger.Error("capture", "db", d.path, "err", err)
+		d.lastErrAt = time.Now()
 	}
 	d.lastErr = err
 }

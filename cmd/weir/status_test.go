@@ -1,0 +1,118 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"weir/stream"
+)
+
+// startReader starts a sqlite3 shell that has a read transaction open on db, and returns its process id.
+func startReader(t *testing.T, db string) (pid int) {
+	t.Helper()
+	cmd := command("sqlite3", "-bail", db)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		in.Close()
+		cmd.Wait()
+	})
+	io.WriteString(in, "BEGIN;\nSELECT 'reading', count(*) FROM t;\n")
+	line := make([]byte, 64)
+	if n, err := out.Read(line); err != nil || !strings.Contains(string(line[:n]), "reading") {
+		t.Fatalf("the reader says %q, %v", line[:n], err)
+	}
+	return cmd.Process.Pid
+}
+
+// TestStatusSays looks for each thing that a status says, on both sides, and in the table.
+func TestStatusSays(t *testing.T) {
+	primary, replica := startPair(t)
+	shell(t, primary.db, "PRAGMA journal_mode=wal; CREATE TABLE t(x); INSERT INTO t VALUES(zeroblob(9000));")
+	shell(t, primary.db, "INSERT INTO t VALUES(1);")
+	awaitEqual(t, primary, replica)
+	readers := map[*node]int{primary: startReader(t, primary.db), replica: startReader(t, replica.db)}
+	for range 5 {
+		shell(t, primary.db, "INSERT INTO t VALUES(zeroblob(9000));")
+	}
+	awaitEqual(t, primary, replica)
+
+	var want stream.Status
+	primary.awaitStatus("a follower that has acknowledged all", func(s stream.Status) bool {
+		want = s
+		return len(s.Streams) == 1 && s.Streams[0].Pos == s.Pos && !s.Streams[0].AckedAt.IsZero() && s.Streams[0].Addr != ""
+	})
+	replica.awaitStatus("the primary's state", func(s stream.Status) bool {
+		return s.Ready && s.Connected && s.Pos == want.Pos && s.UpstreamPos == want.Pos && s.LagTxns == 0 && s.Upstream == "http://"+primary.addr
+	})
+	for _, n := range []*node{primary, replica} {
+		s, err := n.status()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.LogBytes < 5*9000/100 || s.LogFirst == 0 || s.LogFirst > s.Pos.TXID || s.WAL.Bytes < 5*9000 || !s.Ready {
+			t.Errorf("%s: got %+v, want a log, a WAL, and it ready", n.name, s)
+		}
+		seen := n == replica || os.Getenv("WEIR_PASSTHROUGH") != "off" // or the wal-index is in the mount alone
+		w := s.WAL
+		if seen && (!w.Held || w.HeldPID != readers[n] || w.HeldCommand != "sqlite3" || w.HeldFrame >= w.Frames || w.Backfilled > w.HeldFrame) {
+			t.Errorf("%s: got %+v, want it held by sqlite3 (%d)", n.name, w, readers[n])
+		}
+		if !seen && w.Held {
+			t.Errorf("%s: got %+v, want that it is not known who holds it", n.name, w)
+		}
+		out, code := weirCommand("status", "-db", n.db)
+		for _, part := range []string{n.db, n.name, " ok ", s.Pos.TXID.String(), "from TXID"} {
+			if code != 0 || !strings.Contains(out, part) {
+				t.Errorf("%s: got exit code %d and no %q in\n%s", n.name, code, part, out)
+			}
+		}
+		if seen && !strings.Contains(out, fmt.Sprintf("by sqlite3 (%d)", readers[n])) {
+			t.Errorf("%s: got no reader in\n%s", n.name, out)
+		}
+	}
+	if out, _ := weirCommand("status", "-db", primary.db); !strings.Contains(out, "FOLLOWER") || !strings.Contains(out, want.Streams[0].Addr) {
+		t.Errorf("got no follower in\n%s", out)
+	}
+}
+
+// TestStatusLags stops a replica's process: the primary says how far behind it is.
+func TestStatusLags(t *testing.T) {
+	primary, replica := startPair(t)
+	shell(t, primary.db, "CREATE TABLE t(x);")
+	awaitEqual(t, primary, replica)
+	primary.awaitStatus("a follower that has acknowledged all", func(s stream.Status) bool {
+		return len(s.Streams) == 1 && s.Streams[0].Pos == s.Pos && !s.Streams[0].AckedAt.IsZero()
+	})
+	replica.signal(syscall.SIGSTOP)
+	resume := sync.OnceFunc(func() { replica.signal(syscall.SIGCONT) })
+	defer resume()
+	for range 3 {
+		shell(t, primary.db, "INSERT INTO t VALUES(1);")
+	}
+	primary.awaitStatus("a follower that is 3 transactions behind", func(s stream.Status) bool {
+		if len(s.Streams) != 1 {
+			return false
+		}
+		f := s.Streams[0]
+		return f.LagTxns == 3 && f.Bytes > 0 && f.Lag > 0
+	})
+	resume()
+	primary.awaitStatus("a follower that has caught up", func(s stream.Status) bool {
+		return len(s.Streams) == 1 && s.Streams[0].Pos == s.Pos && s.Streams[0].LagTxns == 0
+	})
+}

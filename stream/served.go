@@ -1,0 +1,128 @@
+package stream
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// served is a database with its streams.
+type served struct {
+	path    string
+	db      Database
+	ctx     context.Context // ends the streams
+	end     context.CancelFunc
+	streams sync.WaitGroup          // handlers; added to under Server.mu while in dbs
+	open    map[*connected]struct{} // guarded by Server.mu
+}
+
+// connected is an open stream as /status shows it.
+type connected struct {
+	token string // names it in acknowledgements
+	addr  string
+	since time.Time
+
+	reader *LogReader // of what follows one after another; nil while pages are sent. Guarded by Server.mu.
+	acked  ack        // guarded by Server.mu
+}
+
+// ack is what a follower says with a heartbeat: its position, and where and when the heartbeat came from, so that only the
+// server's clock is used. Followers send it beside the stream, when their position has changed and now and then.
+type ack struct {
+	pos     Pos
+	of      TXID      // the upstream's, as the heartbeat had it
+	at      time.Time // the heartbeat's
+	arrived time.Time // zero: there was none
+}
+
+// fresh is for how long an ack says how a follower is: some heartbeats.
+const fresh = 3 * time.Second
+
+// begun notes that pages are sent no more.
+func (s *Server) begun(c *connected, r *LogReader) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.reader = r
+}
+
+// acknowledge takes a follower's ack.
+func (s *Server) acknowledge(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	if !s.opt.Allow(r, q.Get("path")) {
+		http.Error(w, "not with these credentials", http.StatusForbidden)
+		return
+	}
+	pos, err := parsePosText(q.Get("pos"))
+	of, ofErr := strconv.ParseUint(q.Get("of"), 10, 64)
+	at, atErr := strconv.ParseInt(q.Get("at"), 10, 64)
+	if err != nil || ofErr != nil || atErr != nil {
+		http.Error(w, "an acknowledgement has a pos, of and at, as the heartbeat", http.StatusBadRequest)
+		return
+	}
+	if !s.noteAck(q.Get("path"), q.Get("stream"), ack{pos, TXID(of), time.Unix(0, at), time.Now()}) {
+		http.Error(w, "no such stream", http.StatusNotFound)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func (s *Server) noteAck(path, token string, a ack) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d := s.dbs[path]
+	if d == nil {
+		return false
+	}
+	for c := range d.open {
+		if c.token == token {
+			c.acked = a
+			return true
+		}
+	}
+	return false
+}
+
+// copies returns the open streams as they are now, the oldest first.
+func (s *Server) copies(d *served) (open []connected) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range d.open {
+		open = append(open, *c)
+	}
+	slices.SortFunc(open, func(a, b connected) int { return a.since.Compare(b.since) })
+	return open
+}
+
+// status is the state of a stream of a log.
+func (c *connected) status(l *Log, now time.Time) StreamStatus {
+	st := StreamStatus{Addr: c.addr, Since: c.since, AckedAt: c.acked.arrived, Pos: c.acked.pos}
+	if c.acked.arrived.IsZero() && c.reader != nil {
+		st.Pos = c.reader.sent()
+	}
+	published := l.Published().TXID
+	switch {
+	case st.Pos == Pos{}, st.Pos.TXID >= published:
+	case st.Pos.TXID >= c.acked.of && now.Sub(c.acked.arrived) < fresh: // the log has only just moved on
+		st.Lag = max(0, c.acked.arrived.Sub(c.acked.at))
+	default:
+		st.LagTxns, st.Bytes = uint64(published-st.Pos.TXID), l.bytesAfter(st.Pos.TXID)
+		st.Lag = c.lag(l.committedAt(st.Pos.TXID+1), now)
+	}
+	return st
+}
+
+// lag is for how long the follower has not had all, at most: since the first transaction that it lacks was committed, by the
+// primary's clock, which may be another's, or since it was last heard to have all, or since it came.
+func (c *connected) lag(missing, now time.Time) time.Duration {
+	had := c.since
+	if c.acked.pos.TXID >= c.acked.of && !c.acked.arrived.IsZero() {
+		had = c.acked.at
+	}
+	if missing.After(had) {
+		had = missing
+	}
+	return max(0, now.Sub(had))
+}

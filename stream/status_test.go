@@ -1,0 +1,101 @@
+package stream
+
+import (
+	"bufio"
+	"net/http"
+	"net/url"
+	"testing"
+	"time"
+)
+
+// streams waits until the server shows one stream, as wanted.
+func awaitStream(t *testing.T, s *Server, what string, wanted func(StreamStatus) bool) (st StreamStatus) {
+	t.Helper()
+	s.mu.Lock()
+	d := s.dbs[testPath]
+	s.mu.Unlock()
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if all := s.statusOf(d).Streams; len(all) == 1 {
+			if st = all[0]; wanted(st) {
+				return st
+			}
+		}
+	}
+	t.Fatalf("%s: got %+v", what, st)
+	return st
+}
+
+// A replica that does not apply what it has received is seen to be behind, and again when it has caught up.
+func TestStatusOfFollower(t *testing.T) {
+	up, down := pair(t)
+	s, url := serve(t, up)
+	applying := make(chan struct{})
+	down.onApply = func(p []byte) []byte { <-applying; return p }
+	follow(t, url, down)
+	first := up.log.Published()
+	awaitStream(t, s, "all acknowledged", func(st StreamStatus) bool { return st.Pos == first && !st.AckedAt.IsZero() })
+	r := newRand(t)
+	for range 5 {
+		up.commitRandom(r)
+	}
+	committed := time.Now()
+	st := awaitStream(t, s, "5 transactions behind", func(st StreamStatus) bool { return st.LagTxns == 5 })
+	if want := up.log.bytesAfter(first.TXID); st.Pos != first || st.Bytes != want || want == 0 {
+		t.Errorf("got %+v, want it at %s and %d bytes behind", st, first, want)
+	}
+	awaitStream(t, s, "a lag that grows", func(st StreamStatus) bool {
+		return st.Lag >= time.Second && st.Lag < time.Since(committed)+5*time.Second
+	})
+	close(applying)
+	st = awaitStream(t, s, "all acknowledged", func(st StreamStatus) bool { return st.Pos == up.log.Published() })
+	if st.LagTxns != 0 || st.Bytes != 0 || st.Lag != 0 {
+		t.Errorf("got %+v, want no lag", st)
+	}
+}
+
+// What takes the stream and acknowledges nothing is where it was sent to.
+func TestStatusOfReader(t *testing.T) {
+	up, _ := pair(t)
+	s, base := serve(t, up)
+	resp, err := http.Get(base + "/stream?" + url.Values{"path": {testPath}}.Encode())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	go bufio.NewReader(resp.Body).WriteTo(discard{})
+	st := awaitStream(t, s, "what was sent", func(st StreamStatus) bool { return st.Pos == up.log.Published() })
+	if !st.AckedAt.IsZero() || st.Addr == "" || st.Since.IsZero() {
+		t.Errorf("got %+v, want an address, a time and no acknowledgement", st)
+	}
+}
+
+type discard struct{}
+
+func (discard) Write(p []byte) (int, error) { return len(p), nil }
+
+// Acknowledgements that are none are refused, and change nothing.
+func TestAckRefused(t *testing.T) {
+	up, down := pair(t)
+	s, base := serve(t, up)
+	follow(t, base, down)
+	down.waitPos(up.log.Published())
+	before := awaitStream(t, s, "all acknowledged", func(st StreamStatus) bool { return st.Pos == up.log.Published() && !st.AckedAt.IsZero() })
+	for q, want := range map[string]int{
+		"":                                      400,
+		"path=" + testPath + "&pos=x&of=1&at=1": 400,
+		"path=" + testPath + "&stream=x&of=1&at=1&pos=0000000000000001/8000000000000000":     404,
+		"path=/no&stream=x&of=1&at=1&pos=0000000000000001/8000000000000000":                  404,
+		"path=" + testPath + "&stream=&of=-1&at=1&pos=0000000000000001/8000000000000000":     400,
+		"path=" + testPath + "&stream=&of=1&at=1&pos=0000000000000001/8000000000000000&at=x": 404,
+	} {
+		resp, err := http.Post(base+"/stream/ack?"+q, "", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("POST /stream/ack?%s: got %d, want %d", q, resp.StatusCode, want)
+		}
+	}
+	awaitStream(t, s, "the same", func(st StreamStatus) bool { return st.Pos == before.Pos })
+}
