@@ -28,7 +28,7 @@ var (
 
 // Copy writes the database as it is now to f, while it is written to and read, and returns its state. progress is called
 // with the number of pages that are there and of those that there will be.
-func Copy(ctx context.Context, src Source, f *os.File, progress func(done, total uint32)) (stream.SnapshotHeader, error) {
+func Copy(ctx context.Context, src Source, f *os.File, progress func(done, total uint64)) (stream.SnapshotHeader, error) {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	c := &copying{image: newImage(f), end: end, progress: progress}
@@ -46,11 +46,11 @@ func Copy(ctx context.Context, src Source, f *os.File, progress func(done, total
 type copying struct {
 	image    *image
 	end      context.CancelCauseFunc
-	progress func(done, total uint32)
+	progress func(done, total uint64)
 
 	begun bool
-	size  uint32 // pages, when it began
-	pages uint32 // received
+	size  uint64 // pages, when it began
+	pages uint64 // received
 }
 
 var (
@@ -76,7 +76,7 @@ func (c *copying) SetConnected(connected bool, err error) {
 }
 
 func (c *copying) BeginSnapshot(_ context.Context, h stream.SnapshotHeader) (stream.SnapshotWriter, error) {
-	c.begun, c.size = true, h.Size
+	c.begun, c.size = true, uint64(h.Size)
 	return c.writer(), c.image.begin(h)
 }
 

@@ -105,7 +105,11 @@ func (o *Output) Close() error {
 		return nil
 	}
 	o.done = true
-	return errors.Join(o.File.Close(), os.Remove(o.Name()))
+	err := o.File.Close()
+	if errors.Is(err, os.ErrClosed) {
+		err = nil
+	}
+	return errors.Join(err, os.Remove(o.Name()))
 }
 
 func syncDir(path string) error {

@@ -39,12 +39,21 @@ type TxnReader struct {
 
 // NewTxnReader begins to decode the n bytes of a transaction.
 func NewTxnReader(r io.Reader, n int64) (*TxnReader, error) {
+	return newTxnReader(r, n, parseTxnHeader)
+}
+
+// NewRangeReader begins to decode the n bytes of an LTX file that may have several transactions in one.
+func NewRangeReader(r io.Reader, n int64) (*TxnReader, error) {
+	return newTxnReader(r, n, parseRangeHeader)
+}
+
+func newTxnReader(r io.Reader, n int64, parse func([]byte, *ltx.Header) error) (*TxnReader, error) {
 	t := &TxnReader{r: r, left: n, sum: ltx.ChecksumFlag}
 	b := make([]byte, ltx.HeaderSize)
 	if err := t.read(b, "header"); err != nil {
 		return nil, err
 	}
-	if err := parseTxnHeader(b, &t.h); err != nil {
+	if err := parse(b, &t.h); err != nil {
 		return nil, err
 	}
 	t.crc = crc64.Update(0, crcISO, b)
@@ -56,12 +65,18 @@ func NewTxnReader(r io.Reader, n int64) (*TxnReader, error) {
 
 // parseTxnHeader reads and checks the header of a single transaction.
 func parseTxnHeader(b []byte, h *ltx.Header) error {
+	err := parseRangeHeader(b, h)
+	if err == nil && h.MinTXID != h.MaxTXID {
+		err = fmt.Errorf("%w: ltx header: transactions %s to %s in one", ErrCorrupt, h.MinTXID, h.MaxTXID)
+	}
+	return err
+}
+
+// parseRangeHeader reads and checks the header of one or more transactions.
+func parseRangeHeader(b []byte, h *ltx.Header) error {
 	err := h.UnmarshalBinary(b)
 	if err == nil {
 		err = h.Validate()
-	}
-	if err == nil && h.MinTXID != h.MaxTXID {
-		err = fmt.Errorf("transactions %s to %s in one", h.MinTXID, h.MaxTXID)
 	}
 	if err == nil && h.NoChecksum() {
 		err = errors.New("no checksums")

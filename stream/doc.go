@@ -109,6 +109,7 @@
 //
 //	GET  no position   a snapshot: all pages
 //	GET  a position    the transactions after it, or 409
+//	GET  "first"       all transactions that the log has
 //	POST page sums     a delta: the pages that differ
 //
 // Snapshot and delta are taken while writes go on. Their pages may be of

@@ -59,7 +59,9 @@ func parseRequest(r *http.Request, log *Log) (req request, err error) {
 		}
 	}
 	req.delta = r.Method == http.MethodPost
-	if text := q.Get("pos"); text != "" {
+	if text := q.Get("pos"); text == posFirst {
+		req.pos, req.hasPos = log.First(), true
+	} else if text != "" {
 		if req.pos, err = parsePosText(text); err != nil {
 			return req, refuse(http.StatusBadRequest, "%v", err)
 		}

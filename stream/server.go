@@ -261,6 +261,7 @@ func (s *Server) index(w http.ResponseWriter, r *http.Request) {
 GET  /status                                     their state, as JSON
 GET  /stream?path=PATH                           a snapshot, then each transaction as it commits
 GET  /stream?path=PATH&id=ID&pos=TXID/CHECKSUM   the transactions after that position
+GET  /stream?path=PATH&pos=first                 all transactions that the log has
 POST /stream?path=PATH&id=ID                     page checksums up; the pages that differ, then transactions down
 POST /stream/ack                                 how far a replica is, for /status
 

@@ -4,6 +4,8 @@
 //	weir demo       a primary and a replica on this machine, watched live
 //	weir status     how each database stands, and who follows it
 //	weir snapshot   a copy of a live database
+//	weir log        the transactions of a database, listed or exported
+//	weir restore    a database as it was
 //	weir bench      what weir costs on this machine's disk
 //	weir version
 //	weir help [COMMAND]

@@ -39,6 +39,8 @@ func subcommands() []subcommand {
 		{"demo", "run a primary and a replica on this machine and watch them", demoHelp, runDemo},
 		{"status", "print the state of each database, and who follows it", statusHelp, runStatus},
 		{"snapshot", "copy a live database", snapshotHelp, runSnapshot},
+		{"log", "list or export the transactions of a database", logHelp, runLog},
+		{"restore", "build a database as it was", restoreHelp, runRestore},
 		{"version", "print the version", "usage: weir version\n", runVersion},
 		{"bench", "measure what weir costs on this disk", benchHelp, runBench},
 		{guardName, "", "", runGuard},

@@ -54,12 +54,9 @@ func runSnapshot(ctx context.Context, args []string, std stdio) error {
 	if err != nil {
 		return sourceHint(err)
 	}
-	began, bar := time.Now(), newBar(std, -1)
-	h, err := backup.Copy(ctx, src.backup(), out.File, func(done, total uint32) {
-		bar.ChangeMax64(int64(total))
-		bar.Set64(int64(done))
-	})
-	bar.Finish()
+	began, bar := time.Now(), newProgress(std)
+	h, err := backup.Copy(ctx, src.backup(), out.File, bar.set)
+	bar.clear()
 	if err != nil {
 		return sourceHint(err)
 	}

@@ -59,7 +59,10 @@ func splitURL(s string) (base, path string, err error) {
 	if err != nil {
 		return "", "", err
 	}
-	path, u.Path, u.RawPath = u.Path, "", ""
+	if u.Path != "" {
+		path = filepath.Clean(u.Path)
+	}
+	u.Path, u.RawPath = "", ""
 	return u.String(), path, nil
 }
 
@@ -87,6 +90,8 @@ func (c *daemonClient) onlyDatabase(ctx context.Context) (string, error) {
 // sourceHint adds to an error what to do about a source or an output.
 func sourceHint(err error) error {
 	switch {
+	case errors.Is(err, errNoDaemon):
+		return hint(err, "start it: weir mount; or give a URL, as in http://HOST:9090/data/db")
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return hint(err, "start weir there, with an addr to serve at")
 	case errors.Is(err, backup.ErrExists):
