@@ -210,8 +210,8 @@ func (s *Server) listing(r *http.Request) string {
 	return "served: " + strings.Join(paths, ", ")
 }
 
-// statuses returns the state of the databases that r may read, by path.
-func (s *Server) statuses(r *http.Request) []Status {
+// Statuses returns the state of the databases that r may read, by path.
+func (s *Server) Statuses(r *http.Request) []Status {
 	dbs := s.allowed(r)
 	all := make([]Status, len(dbs))
 	for i, d := range dbs {
@@ -232,7 +232,7 @@ func (s *Server) statusOf(d *served) Status {
 }
 
 func (s *Server) status(w http.ResponseWriter, r *http.Request) {
-	b, err := json.MarshalIndent(s.statuses(r), "", "  ")
+	b, err := json.MarshalIndent(s.Statuses(r), "", "  ")
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
@@ -245,7 +245,7 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) {
 func (s *Server) index(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
-	all := s.statuses(r)
+	all := s.Statuses(r)
 	io.WriteString(w, "weir: live read replication for SQLite\n\nDatabases served here:\n")
 	for _, st := range all {
 		fmt.Fprintf(w, "  %s  %s at %s, %d pages of %d bytes, followers: %d\n", st.Path, st.Role, st.Pos, st.Size, st.PageSize, st.Followers)

@@ -25,6 +25,7 @@ const maxConfigSize = 1 << 20
 // config is what a configuration file, or the command line in its stead, asks for.
 type config struct {
 	Addr        string // where the stream is served; empty: not served
+	Pprof       string // where profiles are served; empty: not served
 	Passthrough fuse.Passthrough
 	DBs         []dbConfig
 	Warnings    []string // one for each key that weir does not have: "file:line: ..."

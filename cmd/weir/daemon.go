@@ -28,6 +28,11 @@ func serve(ctx context.Context, conf *config, command []string, log *slog.Logger
 		return err
 	}
 	defer srv.close()
+	profiles, err := startProfiler(conf.Pprof, log)
+	if err != nil {
+		return err
+	}
+	defer profiles.close()
 	m, err := fuse.Mount(ctx, fuseConfig(conf, srv.stream.Instance(), log))
 	if err != nil {
 		return mountHint(err)

@@ -26,6 +26,7 @@ files are held open; a second signal ends it anyway.
   -upstream URL      follow the database of the same path at this weir
   -passthrough MODE  have the kernel read and write files by itself: auto, where it can; on, or fail; off, slower
                      (default: $WEIR_PASSTHROUGH, then the configuration, then auto)
+  -pprof ADDR        serve Go's profiles at http://ADDR/debug/pprof/, to whoever gets there
   -log-format FORMAT text or json (default: text)
   -log-level LEVEL   debug, info, warn or error (default: info)
 
@@ -48,6 +49,7 @@ type mountFlags struct {
 	addr        string
 	addrGiven   bool
 	upstream    string
+	pprof       string
 	passthrough *fuse.Passthrough // nil: as the configuration says
 	logFormat   string
 	logLevel    slog.Level
@@ -88,6 +90,7 @@ func parseMountFlags(args []string, std stdio) (*mountFlags, error) {
 	set.BoolVar(&m.noExpandEnv, "no-expand-env", false, "")
 	set.StringVar(&m.addr, "addr", "", "")
 	set.StringVar(&m.upstream, "upstream", "", "")
+	set.StringVar(&m.pprof, "pprof", "", "")
 	set.Func("passthrough", "", m.setPassthrough)
 	set.StringVar(&m.logFormat, "log-format", "text", "")
 	set.TextVar(&m.logLevel, "log-level", slog.LevelInfo, "")
@@ -112,6 +115,11 @@ func (m *mountFlags) check(args []string) error {
 	case m.addr != "":
 		if err := checkAddr(m.addr); err != nil {
 			return usageError{err}
+		}
+	}
+	if m.pprof != "" {
+		if err := checkAddr(m.pprof); err != nil {
+			return usageError{fmt.Errorf("-pprof: %w", err)}
 		}
 	}
 	return nil
@@ -139,6 +147,9 @@ func (m *mountFlags) load() (*config, error) {
 	}
 	if m.addrGiven {
 		conf.Addr = m.addr
+	}
+	if m.pprof != "" {
+		conf.Pprof = m.pprof
 	}
 	if m.passthrough == nil {
 		if mode := os.Getenv("WEIR_PASSTHROUGH"); mode != "" {

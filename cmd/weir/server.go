@@ -58,6 +58,9 @@ func newHTTP(handler http.Handler, log *slog.Logger) *http.Server {
 func listen(addr string, log *slog.Logger) (*server, error) {
 	s := &server{log: log, stream: stream.NewServer(stream.ServerOptions{Logger: log}), mux: http.NewServeMux(), failed: make(chan error, 1)}
 	s.mux.Handle("/", s.stream)
+	s.mux.Handle("GET /metrics", metricsHandler(s.stream.Statuses))
+	s.mux.HandleFunc("GET /health", health)
+	s.mux.Handle("GET /ready", readyHandler(s.stream.Statuses))
 	s.http, s.control = newHTTP(s.mux, log), newControl(s.mux, log)
 	s.http.ConnState = newConnLimit().changed
 	if addr == "" {

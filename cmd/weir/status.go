@@ -39,7 +39,7 @@ func runStatus(ctx context.Context, args []string, std stdio) error {
 	var of target
 	set := newFlagSet("status")
 	of.flags(set)
-	maxLag := set.Duration("max-lag", 10*time.Second, "")
+	maxLag := set.Duration("max-lag", defaultMaxLag, "")
 	asJSON := set.Bool("json", false, "")
 	if err := parseFlags(set, args, statusHelp, std); err != nil {
 		return err

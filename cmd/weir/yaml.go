@@ -23,8 +23,9 @@ func (r *configReader) config(root *yaml.Node) *config {
 		return c
 	}
 	r.mapping(root, "the configuration", "", map[string]func(*yaml.Node){
-		"addr": func(n *yaml.Node) { c.Addr = r.text(n, "addr", same(checkAddr)) },
-		"dbs":  func(n *yaml.Node) { c.DBs = r.dbs(n) },
+		"addr":  func(n *yaml.Node) { c.Addr = r.text(n, "addr", same(checkAddr)) },
+		"pprof": func(n *yaml.Node) { c.Pprof = r.text(n, "pprof", same(checkAddr)) },
+		"dbs":   func(n *yaml.Node) { c.DBs = r.dbs(n) },
 		"passthrough": func(n *yaml.Node) {
 			r.text(n, "passthrough", same(func(mode string) error { return c.Passthrough.UnmarshalText([]byte(mode)) }))
 		},
