@@ -11,8 +11,6 @@ import (
 	"time"
 )
 
-const asideSuffix = ".bad"
-
 // Withdraw drops what was appended and not published.
 func (l *Log) Withdraw() error {
 	l.mu.Lock()
@@ -157,6 +155,7 @@ func (l *Log) retire(segs []*segment) error {
 	return errors.Join(errs...)
 }
 
+// setAside keeps a segment under another name.
 func (l *Log) setAside(name string) error {
 	to, err := l.asideName(name)
 	if err != nil {
@@ -165,16 +164,9 @@ func (l *Log) setAside(name string) error {
 	return errors.Join(l.dir.Rename(name, to), l.trimAside())
 }
 
-// asideName returns a name under which nothing was set aside yet.
 func (l *Log) asideName(name string) (string, error) {
-	for i := 0; ; i++ {
-		to := fmt.Sprintf("%s.%d%s", name, i, asideSuffix)
-		if _, err := l.dir.Lstat(to); errors.Is(err, fs.ErrNotExist) {
-			return to, nil
-		} else if err != nil {
-			return "", err
-		}
-	}
+	n, err := asideNumber(l.dir, ".", name, "")
+	return asideName(name, n), err
 }
 
 // trimAside removes the oldest set-aside files where all take more than

@@ -79,7 +79,8 @@
 // records that ends with the newest segment, since the database is near that;
 // what is damaged, and what is cut off by it, is set aside: renamed, or copied
 // where it is a segment's tail, to a name that ends in .bad. Only when such
-// files take more than MaxBytes is the oldest removed. The owner then compares
+// files take more than MaxBytes is the oldest removed; of other files ([SetAside])
+// the newest three are kept. The owner then compares
 // the database's checksum with the log (Find), and has TruncateAfter or Reset
 // bring the log to it.
 //

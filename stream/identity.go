@@ -85,10 +85,11 @@ func (l *Log) readIdentity(segments []string) error {
 		return nil
 	}
 	l.identity = identity{}
-	l.opt.Logger.Warn("the identity file is damaged; it is moved aside, the newest log segment says what was in it", "dir", l.dir.Name(), "file", idFile, "err", err)
-	if err := l.setAside(idFile); err != nil {
-		return err
+	to, asideErr := SetAside(l.dir, idFile, ".")
+	if asideErr != nil {
+		return asideErr
 	}
+	l.opt.Logger.Warn("the identity file is damaged; it is moved aside, the newest log segment says what was in it", "dir", l.dir.Name(), "file", idFile, "err", err, "aside", to)
 	return l.identityOf(segments)
 }
 

@@ -86,7 +86,7 @@ func TestHotAsideTwice(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for name, want := range map[string]string{"db.bad": "first", "db.bad.1": "second"} {
+	for name, want := range map[string]string{"db.0.bad": "first", "db.1.bad": "second"} {
 		if got, err := os.ReadFile(filepath.Join(dir, state.Dir, "db", name)); string(got) != want {
 			t.Errorf("%s: got %q (%v), want %q", name, got, err, want)
 		}

@@ -100,6 +100,16 @@
 //     Follow has compared the pages with the upstream's.
 //   - A replacement is completed by a rename.
 //
+// # Damage
+//
+// Nothing is taken from bytes that do not have their checksum, and each is named
+// in a warning. A damaged WAL counts up to the frame before, and saved page
+// checksums not at all; both are set aside ([state.SetAside]). Pages that are not
+// what they were, in a database that is at no position of the log, come anew in
+// the delta; what they were is kept in a file of holes. A damaged header only
+// takes the page size away, which the WAL, the saved checksums or the log have,
+// too.
+//
 // # Locks
 //
 // tailLock, then ckptLock, then mu, then the log's own. tailLock is held from the

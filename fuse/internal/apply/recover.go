@@ -6,7 +6,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 
 	"weir/fuse/internal/dbfile"
 	"weir/fuse/internal/state"
@@ -108,40 +107,13 @@ func (d *Database) setHotAside() error {
 	if n == 0 || b[0] == 0 { // as SQLite decides it
 		return nil
 	}
-	d.logger.Warn("the database was left in the middle of a transaction; it is set aside", "db", d.path, "under", filepath.Join(state.Dir, d.name))
-	name, err := d.hotAsideName()
+	// The journal last: with it, a crash in between is found again.
+	to, err := state.SetAside(d.root, d.name, d.name, dbfile.SuffixWAL, dbfile.SuffixJournal)
 	if err != nil {
 		return err
 	}
-	for _, role := range hotRoles {
-		aside := filepath.Join(state.Dir, d.name, name+role.Suffix())
-		if err := d.root.Rename(d.name+role.Suffix(), aside); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
-	// The new names first: a file system may sync each directory by itself.
-	if err := state.SyncDir(d.state); err != nil {
-		return err
-	}
-	return state.SyncDir(d.root)
-}
-
-// hotRoles are the files that are set aside together, the journal last: with it, a crash in between is found again.
-var hotRoles = []dbfile.Role{dbfile.RoleDatabase, dbfile.RoleWAL, dbfile.RoleJournal}
-
-// hotAsideName returns a name under which no database was set aside whole: a journal says that one was.
-func (d *Database) hotAsideName() (string, error) {
-	name := d.name + ".bad"
-	for i := 1; ; i++ {
-		_, err := d.state.Stat(name + dbfile.RoleJournal.Suffix())
-		if errors.Is(err, fs.ErrNotExist) {
-			return name, nil
-		}
-		if err != nil {
-			return "", err
-		}
-		name = fmt.Sprintf("%s.bad.%d", d.name, i)
-	}
+	d.logger.Warn("the database was left in the middle of a transaction; it is set aside", "db", d.path, "under", to)
+	return nil
 }
 
 func ignoreShort(err error) error {
@@ -169,21 +141,24 @@ func (d *Database) examine() (page1 []byte, size uint32, err error) {
 	if err := readFull(d.file, b, 0); err != nil {
 		return nil, 0, err
 	}
-	h, err := dbfile.ParseHeader(b)
+	pageSize, err := d.pageSize(b)
 	if err != nil {
-		return nil, 0, fmt.Errorf("%w; move the file away", err)
+		return nil, 0, err
 	}
-	page1 = make([]byte, h.PageSize)
+	page1 = make([]byte, pageSize)
 	if err := readFull(d.file, page1, 0); err != nil {
 		return nil, 0, err
 	}
-	return page1, uint32((fi.Size() + int64(h.PageSize) - 1) / int64(h.PageSize)), nil
+	return page1, uint32((fi.Size() + int64(pageSize) - 1) / int64(pageSize)), nil
 }
 
 // locate finds the position of the database in the log by its checksum, and has page 1 say WAL mode.
 func (d *Database) locate(page1 []byte, size uint32) error {
 	raw := page1[dbfile.ReadVersionOffset]
 	if err := d.findPos(page1, size); err != nil {
+		return err
+	}
+	if err := d.checkWAL(); err != nil {
 		return err
 	}
 	if err := d.cutLog(); err != nil {
@@ -208,5 +183,6 @@ func (d *Database) cutLog() error {
 		d.logger.Warn("the database is at no position of the log; it is not shown before its pages were compared with the upstream's", "db", d.path, "log", d.log.Last())
 		return nil
 	}
+	d.logger.Warn("the log was ahead of the database; its end is moved aside, and comes again", "db", d.path, "log", d.log.Last(), "database", d.pos)
 	return d.log.TruncateAfter(d.pos)
 }

@@ -274,7 +274,7 @@ func TestForeignFiles(t *testing.T) {
 		if r.Sums() != nil {
 			t.Error("a database in the middle of a transaction is shown")
 		}
-		for _, name := range []string{"db.bad", "db.bad-journal"} {
+		for _, name := range []string{"db.0.bad", "db.0.bad-journal"} {
 			if _, err := os.Stat(filepath.Join(dir, state.Dir, "db", name)); err != nil {
 				t.Error(err)
 			}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"math"
 	"os"
+	"path/filepath"
 	"time"
 
 	"weir/fuse/internal/dbfile"
@@ -19,35 +20,44 @@ const sumsName = "replica-sums"
 
 // loadSums sets sums to the checksums of the pages in the file: those saved, or else those read.
 func (d *Database) loadSums(page1 []byte, size uint32) (err error) {
-	if d.sums, err = d.savedSums(); err != nil {
-		d.logger.Warn("saved page checksums cannot be used, reading the database instead", "db", d.path, "err", err)
+	saved, current, err := d.savedSums()
+	if err != nil {
+		if err := d.setAside(filepath.Join(state.Dir, d.name, sumsName), err); err != nil {
+			return err
+		}
 	}
-	if d.sums == nil || d.sums.PageSize() != uint32(len(page1)) || d.sums.Len() != size {
-		d.sums, err = readSums(d.file, uint32(len(page1)), size)
+	if current && saved.PageSize() == uint32(len(page1)) && saved.Len() == size {
+		d.sums = saved
+		return nil
+	}
+	if d.sums, err = readSums(d.file, uint32(len(page1)), size); err != nil {
 		return err
 	}
+	d.nameChanged(saved, d.sums, page1)
 	return nil
 }
 
-// savedSums reads the checksums of the last clean Close; nil where there are none for the file as it is.
-func (d *Database) savedSums() (*stream.Sums, error) {
+// savedSums reads the checksums of the last clean Close, nil where there are none; current tells whether the file is as
+// it was then.
+func (d *Database) savedSums() (sums *stream.Sums, current bool, err error) {
 	f, err := d.state.Open(sumsName)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil, false, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	defer f.Close()
 	r := bufio.NewReader(f)
 	var was state.FileID
 	if err := state.ReadHead(r, &was); err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	if is, err := state.Identify(d.file); err != nil || is != was {
-		return nil, err
+	if sums, err = stream.ReadSums(r, math.MaxUint32); err != nil {
+		return nil, false, err
 	}
-	return stream.ReadSums(r, math.MaxUint32)
+	is, err := state.Identify(d.file)
+	return sums, is == was, err
 }
 
 // saveSums writes the checksums for the next Open. The database file is complete and without a WAL.

@@ -36,7 +36,7 @@ func (d *Database) beginSnapshot(h stream.SnapshotHeader) (*snapshotWriter, erro
 	case d.exists() && d.hdr.PageSize == w.pageSize:
 		c := d.newChange()
 		c.sums.resize(h.Size)
-		w.to = &delta{c}
+		w.to = &delta{change: c, kept: kept{d: d}}
 		return w, nil
 	case h.Size == 0:
 		w.to = &nothing{d}
@@ -123,18 +123,36 @@ func (w *snapshotWriter) wrap(err error) error {
 }
 
 // delta writes the pages that differ into the WAL of the database that there is.
-type delta struct{ *change }
+type delta struct {
+	*change
+	kept kept
+}
+
+// set keeps what is damaged before it replaces it.
+func (t *delta) set(pgno uint32, data []byte) error {
+	if t.doubtful(pgno) && t.d.sums.Page(pgno) != stream.PageSum(pgno, data) {
+		if err := t.kept.keep(pgno); err != nil {
+			return err
+		}
+	}
+	return t.change.set(pgno, data)
+}
+
+// doubtful tells whether a page may be another than was written: so where the database is at no position of the log.
+func (t *delta) doubtful(pgno uint32) bool {
+	return t.d.pos == stream.Pos{} && pgno <= t.d.sums.Len()
+}
 
 func (t *delta) commit(_ context.Context, pos stream.Pos) error {
 	if err := t.publish(pos); err != nil {
 		return err
 	}
-	return t.d.log.Reset(pos)
+	return errors.Join(t.kept.end(true), t.d.log.Reset(pos))
 }
 
 func (t *delta) drop() error {
 	t.d.tail.drop()
-	return nil
+	return t.kept.end(false)
 }
 
 // whole is the snapshot of a replica that has no database.

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"math"
 	"os"
+	"path/filepath"
 
 	"weir/fuse/internal/dbfile"
 	"weir/fuse/internal/state"
@@ -77,7 +78,11 @@ func (d *Database) load() (s saved, sums *stream.Sums, err error) {
 		return s, nil, nil
 	}
 	if err != nil {
-		d.logger.Warn("page checksums of the last stop cannot be used, reading the database instead", "db", d.path, "err", err)
+		to, asideErr := state.SetAside(d.root, d.name, filepath.Join(state.Dir, d.name, sumsFile))
+		if asideErr != nil {
+			return saved{}, nil, asideErr
+		}
+		d.logger.Warn("page checksums of the last stop are damaged; they are set aside, and the database is read instead", "db", d.path, "file", sumsFile, "damage", err, "under", to)
 		return saved{}, nil, nil
 	}
 	return s, sums, nil
