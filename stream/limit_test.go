@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"net"
@@ -130,12 +131,18 @@ func TestServerSlowSums(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	fmt.Fprintf(c, "POST /stream?path=%s HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n", testPath)
+	fmt.Fprintf(c, "POST /stream?path=%s HTTP/1.1\r\nHost: x\r\nContent-Length: 800020\r\n\r\n", testPath)
+	const pages = 100000
+	head := append([]byte(sumsMagic), 0, 0, 0, sumsVersion)
+	head = binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(head, testPageSize), pages)
+	if _, err := c.Write(head); err != nil {
+		t.Fatal(err)
+	}
 	done := make(chan struct{})
-	go func() { // a byte now and then, until the server has had enough
+	go func() { // a byte now and then of a table that is right so far, until the server has had enough
 		defer close(done)
 		for {
-			if _, err := io.WriteString(c, "W"); err != nil {
+			if _, err := c.Write([]byte{0}); err != nil {
 				return
 			}
 			time.Sleep(50 * time.Millisecond)
