@@ -57,7 +57,8 @@
 //
 //	WAL       1 SQLite writes frames and publishes them in the wal-index
 //	          2 the transaction is appended to the log, and published
-//	          3 before a checkpoint is let finish, the log is synced
+//	          3 before a checkpoint writes any of it to the database, and before
+//	            it is let finish, the log is synced
 //	rollback  1 SQLite writes pages under a journal
 //	          2 the transaction is appended to the log, not yet published
 //	          3 the journal's end is let through
