@@ -29,6 +29,7 @@
 //   - Contents. A file's page is written back at any time, or not, and a disk writes sectors in any order. So each unit
 //     of 512 or 4096 bytes holds what it held after some of the writes to it, independently of all others. The page
 //     cache is one: a later write to a unit is never there without an earlier one.
+//   - A cut. It is a change of the size: where that is not there, what was cut is as it was.
 //   - What was added to a file and not written holds zeros (delayed allocation and unwritten extents, as ext4, XFS
 //     and btrfs have them), or anything (ext4 with data=writeback, which SQLite assumes at worst, too:
 //     https://sqlite.org/atomiccommit.html, section 2).

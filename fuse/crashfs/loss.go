@@ -123,6 +123,7 @@ func (s *survival) chooseInodes(start *tree) {
 // chooseUnits chooses what survives of contents that are not durable.
 func (s *survival) chooseUnits(durableSize map[uint64]int64) {
 	s.kept = make(map[unit]int)
+	low, high := make(map[unit]int), make(map[unit]int) // a cut is there as the size is, and what is written after it is not there without it
 	for i, o := range s.ops {
 		off, end := o.Off, o.Off+o.Len
 		if o.Kind == Truncate {
@@ -134,12 +135,20 @@ func (s *survival) chooseUnits(durableSize map[uint64]int64) {
 		for off < end {
 			u, n := s.unitAt(o.ino, off, end-off)
 			s.kept[u]++
+			if o.Kind == Truncate && s.keepsSize(i, o) {
+				low[u] = s.kept[u]
+			} else if _, ok := high[u]; o.Kind == Truncate && !ok {
+				high[u] = s.kept[u] - 1
+			}
 			off += n
 		}
 	}
 	const block = 4096 // of the file system: what is behind the end of a file in its last block is zero
 	for _, u := range slices.SortedFunc(maps.Keys(s.kept), compareUnits) {
-		s.kept[u] = s.between(0, s.kept[u], u.ino, uint64(u.n)+2)
+		if most, ok := high[u]; ok {
+			s.kept[u] = most
+		}
+		s.kept[u] = s.between(low[u], s.kept[u], u.ino, uint64(u.n)+2)
 		allocated := (durableSize[u.ino] + block - 1) / block * block
 		if s.kept[u] == 0 && s.loss.Garbage && u.n*s.loss.Grain >= allocated {
 			s.garbage = append(s.garbage, u)
@@ -194,6 +203,11 @@ func (s *survival) tree(t *tree) *tree {
 	}
 	t.prune()
 	return t
+}
+
+// keepsSize tells whether the size of a file after operation i survives, or a later one.
+func (s *survival) keepsSize(i int, o Op) bool {
+	return i < s.journal || i < s.inodes[o.ino] || i < s.sizes[o.ino]
 }
 
 func (s *survival) keepsNames(i int, o Op) bool {
