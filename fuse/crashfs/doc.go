@@ -17,7 +17,7 @@
 // The file system has files, directories and hard links, shared mappings, and locks, which the kernel keeps. The kernel's
 // cache writes through, so that each write(2) is a recorded operation; what was written by a mapping is recorded when
 // the kernel writes it back. A failure can be injected into each operation and read. A failed operation does and
-// records nothing, and a failed sync keeps nothing.
+// records nothing, and a failed sync keeps nothing. A write can also end half-way ([Short]).
 //
 // The record is bounded by the disk: what was written is in a file, and an operation takes some hundred bytes of memory.
 //

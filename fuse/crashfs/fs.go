@@ -18,10 +18,14 @@ import (
 // tick is the granularity of times in ns, that of a kernel with 250 timer interrupts a second.
 const tick = 4e6
 
+// Short is for [FS.Fail] to say that a write writes the first half, and that this is all it has written, as where a disk
+// gets full. All else fails with EIO by it.
+const Short syscall.Errno = 1 << 12
+
 // FS is a mounted file system that records.
 type FS struct {
 	// Fail is asked before each operation and read, with the number of operations recorded so far, whether it shall
-	// fail. It is set before the first one, may be called by many goroutines at once, and must not use the mount.
+	// fail, and how. It is set before the first one, may be called by many goroutines at once, and must not use the mount.
 	Fail func(n int, o Op) syscall.Errno
 
 	dir    string // of the files' contents
@@ -127,6 +131,11 @@ func (f *FS) do(o Op, perform func(*Op) error) syscall.Errno {
 	if errno := f.refuse(o); errno != 0 {
 		return errno
 	}
+	return f.perform(o, perform)
+}
+
+// perform performs and records an operation.
+func (f *FS) perform(o Op, perform func(*Op) error) syscall.Errno {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	o.time = time.Now().UnixNano() / tick * tick
@@ -161,7 +170,11 @@ func (f *FS) refuse(o Op) syscall.Errno {
 	if f.Fail == nil {
 		return 0
 	}
-	return f.Fail(f.Len(), o)
+	errno := f.Fail(f.Len(), o)
+	if errno == Short && (o.Kind != Write || o.Len < 2) {
+		errno = syscall.EIO
+	}
+	return errno
 }
 
 // write writes data to a file and to the spool.

@@ -23,7 +23,7 @@ import (
 	"weir/stream"
 )
 
-var flagCrashes = flag.Int("crashes", 2, "after how many operations of each kind on each file TestCrashAfterOperation crashes; 0: after all")
+var flagCrashes = flag.Int("crashes", 1, "after how many operations of a kind on each file TestCrashAfterOperation crashes; 0: after all")
 
 // node is the directory of the database on a disk.
 const node = "node"
@@ -258,7 +258,7 @@ func (r *recording) moments() (moments []int) {
 	for what, all := range of {
 		few := *flagCrashes
 		if strings.HasPrefix(what, pageWrite+" ") || strings.HasPrefix(what, "write node/.weir/db/log-") {
-			few *= 6
+			few *= 10
 		}
 		if few = min(few, len(all)); few == 0 {
 			few = len(all)

@@ -148,10 +148,13 @@ func (d *Database) journalNow() (id journalID, err error) {
 	}
 	var b [journalIDOffset + len(id)]byte
 	_, err = d.journal.ReadAt(b[:], 0)
-	if errors.Is(err, io.EOF) || b[0] == 0 { // as SQLite decides it
+	if ignoreEOF(err) != nil {
+		return id, fmt.Errorf("which journal is live: %w", err)
+	}
+	if err != nil || b[0] == 0 { // as SQLite decides it
 		return journalID{}, nil
 	}
-	return journalID(b[journalIDOffset:]), err
+	return journalID(b[journalIDOffset:]), nil
 }
 
 // endJournal runs op, which ends the journal, between the capture of what that
