@@ -132,7 +132,7 @@ func (d *Database) lookNow() bool {
 	if err == nil && !progress {
 		progress, err = d.lookDirty()
 	}
-	if err != nil || progress {
+	if err != nil || progress || d.dirty.empty() { // or nothing is left that has failed
 		d.note(err)
 	}
 	return progress
