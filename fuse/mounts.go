@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"time"
 
 	"weir/stream"
 )
@@ -20,6 +21,9 @@ type Config struct {
 	Logger    *slog.Logger // default: none
 
 	Passthrough Passthrough // default: where it can be had
+
+	// MaxBackoff is the longest pause of a replica before it connects again. Default: that of [stream.Follow].
+	MaxBackoff time.Duration
 
 	// Instance is that of the [stream.Server] that serves the databases, "" where
 	// none does.
@@ -71,7 +75,7 @@ func Mount(ctx context.Context, cfg Config) (*Mounts, error) {
 	ctx, m.stop = context.WithCancel(context.WithoutCancel(ctx))
 	for _, db := range cfg.Databases {
 		if db.Upstream != nil {
-			m.follow(ctx, db, stream.FollowOptions{Logger: cfg.Logger.With("db", db.Path), Instance: cfg.Instance})
+			m.follow(ctx, db, stream.FollowOptions{Logger: cfg.Logger.With("db", db.Path), MaxBackoff: cfg.MaxBackoff, Instance: cfg.Instance})
 		}
 	}
 	return m, nil
