@@ -12,6 +12,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/superfly/ltx"
 )
 
 // A bit flipped in any byte of a segment: what is before the record that it is in stays, and nothing after counts.
@@ -161,6 +163,43 @@ func TestStreamFlips(t *testing.T) {
 			}
 			t.Logf("%d bytes flipped", len(answer))
 		})
+	}
+}
+
+// thorough reads a transaction to its end before it says what is wrong with it.
+type thorough struct{ *model }
+
+func (r thorough) Apply(ctx context.Context, payload io.Reader, n int64) error {
+	if err := r.model.Apply(ctx, payload, n); err != nil {
+		io.Copy(io.Discard, payload) // err came first
+		return err
+	}
+	return nil
+}
+
+// A transaction that does not follow is that also where the connection ends within its record: so a delta is asked for.
+func TestFollowFirstCause(t *testing.T) {
+	up, down := newModel(t, LogOptions{}), newModel(t, LogOptions{})
+	r := newRand(t)
+	up.commitRandom(r)
+	from := up.commitRandom(r)
+	pages := slices.Clone(up.pages)
+	until := up.commitRandom(r)
+	_, url := serve(t, up)
+	answer := record(t, url, "&id="+up.log.ID()+"&pos="+from.String(), until)
+	at := bytes.Index(answer, []byte(ltx.Magic))
+	if at < 0 {
+		t.Fatal("no transaction was sent")
+	}
+	down.put(up.log.Lineage(), from, pages)
+	cut := answer[:at+ltx.HeaderSize+20]
+	if err := receive(t, thorough{down}, cut); !errors.Is(err, errConn) || !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("a right transaction that is cut: got %v, want an error of the connection", err)
+	}
+	const preApplyAt = 40 // in an LTX header
+	cut[at+preApplyAt+7] ^= 1
+	if err := receive(t, thorough{down}, cut); errors.Is(err, errConn) || !errors.Is(err, ErrPosMismatch) {
+		t.Errorf("one that does not follow, cut: got %v, want ErrPosMismatch", err)
 	}
 }
 

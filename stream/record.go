@@ -216,6 +216,18 @@ func (r *recordReader) end() error {
 	return r.err
 }
 
+// explain marks err where the connection caused it. What ended the stream before, such as a transaction that does not
+// follow, may have been found with the connection's end already read.
+func (r *recordReader) explain(err error) error {
+	switch {
+	case r.err == nil || !errors.Is(err, r.err):
+		return err
+	case r.err == io.EOF:
+		return errEnded
+	}
+	return fmt.Errorf("%w: %w", errConn, r.err)
+}
+
 // payload reads all of a short record into b, which has room for it, and
 // checks its CRC.
 func (r *recordReader) payload(b []byte, length int64) ([]byte, error) {

@@ -61,12 +61,7 @@ func (f *following) session(ctx context.Context) error {
 	if s.snap != nil {
 		err = errors.Join(err, s.snap.Abort())
 	}
-	if s.in.err == io.EOF {
-		err = errEnded
-	} else if s.in.err != nil {
-		err = fmt.Errorf("%w: %w", errConn, s.in.err)
-	}
-	return dog.explain(ctx, err)
+	return dog.explain(ctx, s.in.explain(err))
 }
 
 func (s *session) run(from Pos) error {
