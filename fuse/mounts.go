@@ -148,7 +148,7 @@ func (m *Mounts) Register(s *stream.Server) {
 	for _, db := range m.databases {
 		d, name := m.directory(db), filepath.Base(db.Path)
 		if replica, ok := d.applies[name]; ok {
-			s.Add(db.Path, &servedReplica{replica, d, name})
+			s.Add(db.Path, &servedReplica{replica, d, name, db.Upstream})
 		} else {
 			s.Add(db.Path, &servedPrimary{d.captures[name], d, name})
 		}

@@ -1,6 +1,7 @@
 package fuse
 
 import (
+	"context"
 	"os"
 	"strconv"
 
@@ -19,7 +20,10 @@ type servedPrimary struct {
 	name string
 }
 
-var _ = (stream.Database)((*servedPrimary)(nil))
+var (
+	_ = (stream.Database)((*servedPrimary)(nil))
+	_ = (stream.Current)((*servedPrimary)(nil))
+)
 
 // Status adds the WAL.
 func (p *servedPrimary) Status() stream.Status {
@@ -28,14 +32,29 @@ func (p *servedPrimary) Status() stream.Status {
 	return s
 }
 
+// Now captures what is committed. An app that has committed may be ahead of that for a moment.
+func (p *servedPrimary) Now(context.Context) (stream.Pos, error) {
+	p.Capture()
+	return p.Log().Published(), nil
+}
+
 // servedReplica is the same of a replica.
 type servedReplica struct {
 	*apply.Database
-	dir  *directory
-	name string
+	dir      *directory
+	name     string
+	upstream *Upstream
 }
 
-var _ = (stream.Database)((*servedReplica)(nil))
+var (
+	_ = (stream.Database)((*servedReplica)(nil))
+	_ = (stream.Current)((*servedReplica)(nil))
+)
+
+// Now asks the upstream.
+func (r *servedReplica) Now(ctx context.Context) (stream.Pos, error) {
+	return stream.AskNow(ctx, r.upstream.URL, r.upstream.Path, stream.FollowOptions{})
+}
 
 // Status adds the WAL.
 func (r *servedReplica) Status() stream.Status {

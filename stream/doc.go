@@ -125,6 +125,9 @@
 // not lead to the right checksum (the replica's sums are not those of its
 // pages) is followed by a request for all pages.
 //
+// GET /wait answers when a transaction is published, or what the primary has at the moment: each server asks its upstream
+// with the same request, and then waits until it is there itself.
+//
 // # What comes from outside
 //
 // Every length from the wire or a file is checked against a limit before memory
@@ -134,7 +137,7 @@
 // io.ErrUnexpectedEOF where the bytes end early, [ErrCorrupt] where they are
 // wrong.
 //
-// A server refuses (503) streams beyond MaxStreams, and page checksums beyond
+// A server refuses (503) streams beyond MaxStreams, waits beyond MaxWaits, and page checksums beyond
 // MaxSums at a time, and gives up on those that come more slowly than minRate.
 //
 // # Locks and goroutines

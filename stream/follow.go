@@ -59,6 +59,14 @@ func Follow(ctx context.Context, base, path string, r Replica, opt FollowOptions
 }
 
 func streamURL(base string) (*url.URL, error) {
+	u, err := upstreamURL(base)
+	if err != nil {
+		return nil, err
+	}
+	return u.JoinPath("stream"), nil
+}
+
+func upstreamURL(base string) (*url.URL, error) {
 	u, err := url.Parse(base)
 	if err != nil {
 		return nil, fmt.Errorf("upstream: %w", err)
@@ -66,7 +74,7 @@ func streamURL(base string) (*url.URL, error) {
 	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return nil, fmt.Errorf("upstream %q is not of the form http://host:port", base)
 	}
-	return u.JoinPath("stream"), nil
+	return u, nil
 }
 
 // sendBuffer is how much the kernel may hold of what a follower sends, in bytes: so little that the upstream has it

@@ -24,6 +24,7 @@ type ServerOptions struct {
 	MaxStreams   int           // of each database; 256
 	MaxSums      int           // followers that send their page checksums at the same time; 16
 	MaxReading   int           // snapshots for which pages are read at the same time; 2
+	MaxWaits     int           // requests that wait for a transaction at the same time; 1024
 
 	// Allow tells whether a request may read the database at path; nil: any may. It is asked again with each heartbeat,
 	// and a stream that may not be read any more ends.
@@ -39,6 +40,7 @@ type Server struct {
 
 	taking  chan struct{} // has a value for each follower whose page checksums are being read
 	reading chan struct{} // has one for each snapshot that reads pages
+	waiting chan struct{} // has one for each request that waits for a transaction
 
 	mu     sync.Mutex // guards all below
 	dbs    map[string]*served
@@ -57,9 +59,11 @@ func NewServer(opt ServerOptions) *Server {
 	s := &Server{
 		opt: opt, mux: http.NewServeMux(), instance: newID(), dbs: make(map[string]*served),
 		taking: make(chan struct{}, cmp.Or(opt.MaxSums, 16)), reading: make(chan struct{}, cmp.Or(opt.MaxReading, 2)),
+		waiting: make(chan struct{}, cmp.Or(opt.MaxWaits, 1024)),
 	}
 	s.mux.HandleFunc("GET /{$}", s.index)
 	s.mux.HandleFunc("GET /status", s.status)
+	s.mux.HandleFunc("GET /wait", s.wait)
 	s.mux.HandleFunc("GET /stream", s.stream)
 	s.mux.HandleFunc("POST /stream", s.stream)
 	s.mux.HandleFunc("POST /stream/ack", s.acknowledge)
@@ -149,19 +153,25 @@ const retryAfter = "5"
 // enter finds the database for a stream and counts the stream until leave. What r may not read is refused before it is
 // known whether it exists.
 func (s *Server) enter(r *http.Request) (*served, *connected, error) {
+	c := &connected{token: newID(), addr: r.RemoteAddr, since: time.Now()}
+	d, err := s.find(r, func(path string) (*served, error) { return s.count(path, c) })
+	return d, c, err
+}
+
+// find takes the database that r names.
+func (s *Server) find(r *http.Request, take func(path string) (*served, error)) (*served, error) {
 	path := r.URL.Query().Get("path")
 	switch {
 	case path == "":
-		return nil, nil, refuse(http.StatusBadRequest, "which database? add ?path=; %s", s.listing(r))
+		return nil, refuse(http.StatusBadRequest, "which database? add ?path=; %s", s.listing(r))
 	case !s.opt.Allow(r, path):
-		return nil, nil, refuse(http.StatusForbidden, "%s may not be read with these credentials; %s", path, s.listing(r))
+		return nil, refuse(http.StatusForbidden, "%s may not be read with these credentials; %s", path, s.listing(r))
 	}
-	c := &connected{token: newID(), addr: r.RemoteAddr, since: time.Now()}
-	d, err := s.count(path, c)
+	d, err := take(path)
 	if d == nil && err == nil {
 		err = refuse(http.StatusNotFound, "no database %s is served here; %s", path, s.listing(r))
 	}
-	return d, c, err
+	return d, err
 }
 
 // count counts a stream of the database at path, nil if there is none.
@@ -180,6 +190,20 @@ func (s *Server) count(path string, c *connected) (*served, error) {
 	}
 	d.open[c] = struct{}{}
 	d.streams.Add(1)
+	return d, nil
+}
+
+// hold keeps the database at path, nil if there is none, from being removed until streams.Done.
+func (s *Server) hold(path string) (*served, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, refuse(http.StatusServiceUnavailable, "the server is stopping")
+	}
+	d := s.dbs[path]
+	if d != nil {
+		d.streams.Add(1)
+	}
 	return d, nil
 }
 
@@ -259,6 +283,8 @@ func (s *Server) index(w http.ResponseWriter, r *http.Request) {
 	stream := "/stream?path=" + url.QueryEscape(path)
 	fmt.Fprintf(w, `
 GET  /status                                     their state, as JSON
+GET  /wait?path=PATH&txid=TXID&timeout=10s       answers once the database has that transaction
+GET  /wait?path=PATH&now=1&timeout=10s           answers once it has what the primary has now
 GET  /stream?path=PATH                           a snapshot, then each transaction as it commits
 GET  /stream?path=PATH&id=ID&pos=TXID/CHECKSUM   the transactions after that position
 GET  /stream?path=PATH&pos=first                 all transactions that the log has

@@ -83,7 +83,7 @@ func TestStatusAsked(t *testing.T) {
 	primary.stop()
 	replica.eventually("exit code 3", func() error {
 		out, code := weirCommand("status", "-db", replica.db)
-		if code != exitUnhealthy || !strings.Contains(out, "not connected") {
+		if code != exitNot || !strings.Contains(out, "not connected") {
 			return fmt.Errorf("got exit code %d and %s", code, out)
 		}
 		return nil

@@ -6,6 +6,7 @@
 //	weir snapshot   a copy of a live database
 //	weir log        the transactions of a database, listed or exported
 //	weir restore    a database as it was
+//	weir wait       until a replica has a transaction
 //	weir bench      what weir costs on this machine's disk
 //	weir version
 //	weir help [COMMAND]
@@ -16,7 +17,8 @@
 //
 // # Exit codes
 //
-// 0 done; 1 something failed; 2 wrong usage; 3 weir status: a database is not healthy. weir mount ... -- CMD ends with CMD's
+// 0 done; 1 something failed; 2 wrong usage; 3 what was asked about does not
+// hold: a database is not healthy (weir status), a transaction has not come in time (weir wait). weir mount ... -- CMD ends with CMD's
 // exit code, 128+n where signal n killed it, 126 where it can't be run and 127 where it is not found, as a shell does.
 //
 // # Output

@@ -17,6 +17,7 @@ const (
 	exitOK      = 0
 	exitFailure = 1
 	exitUsage   = 2
+	exitNot     = 3
 )
 
 // stdio is what a command reads and writes. in is a file, for a command that is started inherits it.
@@ -41,6 +42,7 @@ func subcommands() []subcommand {
 		{"snapshot", "copy a live database", snapshotHelp, runSnapshot},
 		{"log", "list or export the transactions of a database", logHelp, runLog},
 		{"restore", "build a database as it was", restoreHelp, runRestore},
+		{"wait", "wait until a replica has a transaction", waitHelp, runWait},
 		{"version", "print the version", "usage: weir version\n", runVersion},
 		{"bench", "measure what weir costs on this disk", benchHelp, runBench},
 		{guardName, "", "", runGuard},

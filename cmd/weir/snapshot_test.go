@@ -2,9 +2,11 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -152,4 +154,12 @@ func listFiles(t *testing.T, dir string) string {
 		t.Fatal(err)
 	}
 	return fmt.Sprint(files)
+}
+
+// exitCodeOf is the exit code of a command that ended with err.
+func exitCodeOf(err error) int {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		return exit.ExitCode()
+	}
+	return 0
 }

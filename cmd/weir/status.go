@@ -32,9 +32,6 @@ examples:
   weir status -addr primary:9090 -json
 `
 
-// exitUnhealthy is the exit code where a database is not well.
-const exitUnhealthy = 3
-
 func runStatus(ctx context.Context, args []string, std stdio) error {
 	var of target
 	set := newFlagSet("status")
@@ -60,7 +57,7 @@ func runStatus(ctx context.Context, args []string, std stdio) error {
 		return err
 	}
 	if slices.ContainsFunc(all, func(s stream.Status) bool { return unhealthy(s, *maxLag) != "" }) {
-		return &exitError{exitUnhealthy, nil}
+		return &exitError{exitNot, nil}
 	}
 	return nil
 }

@@ -52,6 +52,9 @@ func (l *looker) stop() {
 // Look says that the WAL was written or synced. It returns at once.
 func (d *Database) Look() { signal(d.look.wal) }
 
+// Capture captures what is committed when it is called.
+func (d *Database) Capture() { d.lookNow() }
+
 func signal(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
