@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
+	"sync"
 	"syscall"
 	"time"
 
@@ -29,7 +31,8 @@ type Process struct {
 
 // Start starts a child.
 func Start() (*Process, error) {
-	p := &Process{cmd: Command(os.Args[0])}
+	p := &Process{cmd: exec.Command(os.Args[0])}
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	// A child under the race detector would sleep a second at its end.
 	p.cmd.Env = append(os.Environ(), childVar+"=1", "GORACE=atexit_sleep_ms=0", "GOMAXPROCS=2")
 	p.cmd.Stderr = &p.stderr
@@ -42,15 +45,35 @@ func Start() (*Process, error) {
 		return nil, err
 	}
 	p.enc, p.dec = json.NewEncoder(p.in), json.NewDecoder(out)
-	return p, p.cmd.Start()
+	return p, onLastingThread(p.cmd.Start)
 }
 
-// Command makes a command that dies with the test.
-func Command(args ...string) *exec.Cmd {
-	cmd := exec.Command(args[0], args[1:]...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	return cmd
+// lasting takes what the thread does that lasts as long as the process.
+var lasting = sync.OnceValue(func() chan<- func() {
+	calls := make(chan func())
+	go func() {
+		runtime.LockOSThread()
+		for call := range calls {
+			call()
+		}
+	}()
+	return calls
+})
+
+// onLastingThread calls start. A child that is to die with the test (PR_SET_PDEATHSIG) dies with the thread that has
+// started it, and a thread ends with a goroutine that is locked to it.
+func onLastingThread(start func() error) (err error) {
+	done := make(chan struct{})
+	lasting() <- func() {
+		defer close(done)
+		err = start()
+	}
+	<-done
+	return err
 }
+
+// Command makes a command that ends by itself.
+func Command(args ...string) *exec.Cmd { return exec.Command(args[0], args[1:]...) }
 
 // Ask has the child do something. An error is the child's end.
 func (p *Process) Ask(verb, arg string) (a Answer, err error) {
