@@ -7,6 +7,7 @@
 //	weir log        the transactions of a database, listed or exported
 //	weir restore    a database as it was
 //	weir wait       until a replica has a transaction
+//	weir config     whether a configuration would work
 //	weir bench      what weir costs on this machine's disk
 //	weir version
 //	weir help [COMMAND]
