@@ -44,6 +44,8 @@ type Database struct {
 type Upstream struct {
 	URL  string // of a weir, http or https
 	Path string // the database's path there
+
+	Credentials stream.Credentials
 }
 
 // Mounts are the mounted directories of one daemon.
@@ -75,7 +77,9 @@ func Mount(ctx context.Context, cfg Config) (*Mounts, error) {
 	ctx, m.stop = context.WithCancel(context.WithoutCancel(ctx))
 	for _, db := range cfg.Databases {
 		if db.Upstream != nil {
-			m.follow(ctx, db, stream.FollowOptions{Logger: cfg.Logger.With("db", db.Path), MaxBackoff: cfg.MaxBackoff, Instance: cfg.Instance})
+			m.follow(ctx, db, stream.FollowOptions{
+				Logger: cfg.Logger.With("db", db.Path), MaxBackoff: cfg.MaxBackoff, Instance: cfg.Instance, Credentials: db.Upstream.Credentials,
+			})
 		}
 	}
 	return m, nil

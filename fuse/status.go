@@ -53,7 +53,7 @@ var (
 
 // Now asks the upstream.
 func (r *servedReplica) Now(ctx context.Context) (stream.Pos, error) {
-	return stream.AskNow(ctx, r.upstream.URL, r.upstream.Path, stream.FollowOptions{})
+	return stream.AskNow(ctx, r.upstream.URL, r.upstream.Path, stream.FollowOptions{Credentials: r.upstream.Credentials})
 }
 
 // Status adds the WAL.

@@ -19,10 +19,11 @@ const ackIdle = 5 * time.Second
 // acks tells the upstream, beside the stream, how far a replica is. Nothing depends on it but what the upstream's /status
 // says: an ack that fails is not sent again.
 type acks struct {
-	f     *following
-	token string
-	next  chan ackOf // of one: the newest that is to be sent
-	done  sync.WaitGroup
+	f      *following
+	client *http.Client // the session's
+	token  string
+	next   chan ackOf // of one: the newest that is to be sent
+	done   sync.WaitGroup
 
 	last   Pos       // sent. Of the session's goroutine.
 	lastAt time.Time // when
@@ -35,12 +36,12 @@ type ackOf struct {
 }
 
 // startAcks starts to acknowledge, until ctx ends. It returns nil where the upstream takes no acks.
-func (f *following) startAcks(ctx context.Context, resp *http.Response) *acks {
+func (f *following) startAcks(ctx context.Context, client *http.Client, resp *http.Response) *acks {
 	token := resp.Header.Get(streamHeader)
 	if token == "" {
 		return nil
 	}
-	a := &acks{f: f, token: token, next: make(chan ackOf, 1)}
+	a := &acks{f: f, client: client, token: token, next: make(chan ackOf, 1)}
 	a.done.Go(func() { a.run(ctx) })
 	return a
 }
@@ -89,7 +90,8 @@ func (a *acks) send(ctx context.Context, o ackOf) {
 	if err != nil {
 		return
 	}
-	resp, err := a.f.opt.Client.Do(req)
+	a.f.opt.Credentials.authorize(req)
+	resp, err := a.client.Do(req)
 	if err != nil {
 		return
 	}

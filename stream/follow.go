@@ -3,6 +3,7 @@ package stream
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -18,11 +19,13 @@ import (
 // FollowOptions tune Follow. The zero value works.
 type FollowOptions struct {
 	Logger     *slog.Logger  // slog.Default
-	Client     *http.Client  // one of its own. It must have no Timeout.
+	Client     *http.Client  // one of its own, with Credentials.TLS. It must have no Timeout.
 	Timeout    time.Duration // without a byte from the upstream; 5 seconds
 	MinBackoff time.Duration // before the first new attempt; 50 ms
 	MaxBackoff time.Duration // between two attempts; 5 seconds
 	Instance   string        // of the server that serves the replica further, "" where there is none; see [ErrRing]
+
+	Credentials Credentials
 }
 
 var (
@@ -50,11 +53,8 @@ func Follow(ctx context.Context, base, path string, r Replica, opt FollowOptions
 	opt.Timeout = cmp.Or(opt.Timeout, 5*time.Second)
 	opt.MinBackoff = cmp.Or(opt.MinBackoff, 50*time.Millisecond)
 	opt.MaxBackoff = cmp.Or(opt.MaxBackoff, 5*time.Second)
-	if opt.Client == nil {
-		opt.Client = newClient(opt.Timeout)
-		defer opt.Client.CloseIdleConnections()
-	}
 	f := &following{url: u, path: path, r: r, opt: opt}
+	defer f.closeIdle()
 	return f.run(ctx)
 }
 
@@ -81,7 +81,7 @@ func upstreamURL(base string) (*url.URL, error) {
 // within sumsTimeouts at 64 kbit/s. Left to itself, the kernel takes some MiB.
 const sendBuffer = 64 << 10
 
-func newClient(timeout time.Duration) *http.Client {
+func newClient(timeout time.Duration, conf *tls.Config) *http.Client {
 	dialer := net.Dialer{Timeout: timeout}
 	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
 		c, err := dialer.DialContext(ctx, network, addr)
@@ -90,8 +90,9 @@ func newClient(timeout time.Duration) *http.Client {
 		}
 		return c, err
 	}
-	return &http.Client{Transport: &http.Transport{
+	return &http.Client{CheckRedirect: stayWithToken, Transport: &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
+		TLSClientConfig:       conf,
 		DialContext:           dial,
 		TLSHandshakeTimeout:   timeout,
 		ExpectContinueTimeout: time.Second,
@@ -115,6 +116,9 @@ type following struct {
 	path string
 	r    Replica
 	opt  FollowOptions
+
+	client *http.Client // for tls, nil before the first session; not used where opt has one
+	tls    *tls.Config
 
 	want    want
 	up      bool          // progress was made since the last error
@@ -225,8 +229,12 @@ func (f *following) request(ctx context.Context, w want) (*http.Request, Pos, er
 	u := *f.url
 	u.RawQuery = q.Encode()
 	req, err := http.NewRequestWithContext(ctx, method, u.String(), nil)
-	if err != nil || body == nil {
-		return req, pos, err
+	if err != nil {
+		return nil, pos, err
+	}
+	f.opt.Credentials.authorize(req)
+	if body == nil {
+		return req, pos, nil
 	}
 	req.ContentLength = body.encodedLen()
 	req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(&sumsReader{s: body}), nil }
@@ -247,6 +255,9 @@ func refused(resp *http.Response) error {
 		case conflictDatabase:
 			return fmt.Errorf("%w (%s)", ErrOtherDatabase, text)
 		}
+	}
+	if err := turnedAway(resp, text); err != nil {
+		return err
 	}
 	return fmt.Errorf("upstream answers %s: %s", resp.Status, text)
 }

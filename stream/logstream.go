@@ -62,13 +62,14 @@ func OpenLogStream(ctx context.Context, base, path string, from Pos, opt FollowO
 func (l *LogStream) open(ctx context.Context, target string, opt FollowOptions) error {
 	opt.Timeout = cmp.Or(opt.Timeout, 5*time.Second)
 	if opt.Client == nil {
-		opt.Client = newClient(opt.Timeout)
+		opt.Client = newClient(opt.Timeout, opt.Credentials.tls())
 	}
 	l.ctx, l.cancel = context.WithCancelCause(ctx)
 	req, err := http.NewRequestWithContext(l.ctx, http.MethodGet, target, nil)
 	if err != nil {
 		return err
 	}
+	opt.Credentials.authorize(req)
 	l.dog = &watchdog{timeout: opt.Timeout, timer: time.AfterFunc(opt.Timeout, func() { l.cancel(errSilent) })}
 	resp, err := opt.Client.Do(req)
 	if err == nil && resp.StatusCode != http.StatusOK {
@@ -80,7 +81,7 @@ func (l *LogStream) open(ctx context.Context, target string, opt FollowOptions) 
 	}
 	if err != nil {
 		l.dog.timer.Stop()
-		err = l.dog.explain(l.ctx, err)
+		err = l.dog.explain(l.ctx, explainTLS(err))
 		l.cancel(nil)
 		return err
 	}

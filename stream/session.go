@@ -45,16 +45,17 @@ func (f *following) session(ctx context.Context) error {
 	if req.Body != nil {
 		req.Body = dog.watchSent(req.Body)
 	}
-	resp, err := f.opt.Client.Do(req)
+	client := f.httpClient()
+	resp, err := client.Do(req)
 	if err != nil {
-		return dog.explain(ctx, err)
+		return dog.explain(ctx, explainTLS(err))
 	}
 	defer resp.Body.Close()
 	dog.r = resp.Body
 	if resp.StatusCode != http.StatusOK {
 		return refused(resp)
 	}
-	acks := f.startAcks(ctx, resp)
+	acks := f.startAcks(ctx, client, resp)
 	defer func() { cancel(nil); acks.wait() }()
 	s := &session{f: f, r: f.r, ctx: ctx, acks: acks, in: recordReader{r: bufio.NewReaderSize(dog, streamBuffer)}}
 	err = s.run(from)

@@ -160,16 +160,17 @@ func AskNow(ctx context.Context, base, path string, opt FollowOptions) (Pos, err
 	u = u.JoinPath("wait")
 	u.RawQuery = url.Values{"path": {path}, "now": {"1"}, "timeout": {timeout.String()}, "hops": {strconv.Itoa(hops)}}.Encode()
 	if opt.Client == nil {
-		opt.Client = newClient(cmp.Or(opt.Timeout, 5*time.Second))
+		opt.Client = newClient(cmp.Or(opt.Timeout, 5*time.Second), opt.Credentials.tls())
 		defer opt.Client.CloseIdleConnections()
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
 		return Pos{}, err
 	}
+	opt.Credentials.authorize(req)
 	resp, err := opt.Client.Do(req)
 	if err != nil {
-		return Pos{}, err
+		return Pos{}, explainTLS(err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
