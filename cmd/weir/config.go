@@ -24,8 +24,10 @@ const maxConfigSize = 1 << 20
 
 // config is what a configuration file, or the command line in its stead, asks for.
 type config struct {
-	Addr        string // where the stream is served; empty: not served
-	Pprof       string // where profiles are served; empty: not served
+	Addr        string        // where the stream is served; empty: not served
+	TLS         *tlsFiles     // what is served with; nil: without
+	Tokens      []tokenConfig // who may read what is served; none: all
+	Pprof       string        // where profiles are served; empty: not served
 	Passthrough fuse.Passthrough
 	DBs         []dbConfig
 	Warnings    []string // one for each key that weir does not have: "file:line: ..."
@@ -42,6 +44,9 @@ type dbConfig struct {
 type upstreamConfig struct {
 	URL  string // http or https, without a trailing slash
 	Path string // the database's path at the upstream
+
+	TLS   tlsFiles
+	Token tokenSource // what is shown to it
 }
 
 // position is where in a file a value stands. A value from the command line has no line.
@@ -147,7 +152,7 @@ func (c *config) check() error {
 				dir, filepath.Base(first.Path), first.at))
 		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, c.checkFiles())...)
 }
 
 // primaries counts the databases that are written here.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"container/list"
+	"crypto/tls"
 	"net"
 	"net/http"
 	"sync"
@@ -43,6 +44,9 @@ func connsFor(files uint64) int { return int(min(files/4, maxConns)) }
 // changed is the server's ConnState hook.
 func (l *connLimit) changed(c net.Conn, state http.ConnState) {
 	if victim := l.note(c, state); victim != nil {
+		if t, ok := victim.(*tls.Conn); ok {
+			victim = t.NetConn() // without a farewell, for which it might wait
+		}
 		victim.Close()
 	}
 }

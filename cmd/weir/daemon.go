@@ -23,7 +23,8 @@ func serve(ctx context.Context, conf *config, command []string, log *slog.Logger
 	// First of all: a signal that comes while the mounts are made must not leave one behind.
 	signals, release := catchSignals(command != nil)
 	defer release()
-	srv, err := listen(conf.Addr, log)
+	conf.warnReadable(log)
+	srv, err := listen(conf, log)
 	if err != nil {
 		return err
 	}
@@ -33,7 +34,11 @@ func serve(ctx context.Context, conf *config, command []string, log *slog.Logger
 		return err
 	}
 	defer profiles.close()
-	m, err := fuse.Mount(ctx, fuseConfig(conf, srv.stream.Instance(), log))
+	mounts, err := fuseConfig(conf, srv.stream.Instance(), log)
+	if err != nil {
+		return err
+	}
+	m, err := fuse.Mount(ctx, mounts)
 	if err != nil {
 		return mountHint(err)
 	}
@@ -58,16 +63,18 @@ func mountHint(err error) error {
 	return err
 }
 
-func fuseConfig(conf *config, instance string, log *slog.Logger) fuse.Config {
-	c := fuse.Config{Logger: log, Passthrough: conf.Passthrough, Instance: instance, Guard: guardCommand}
+func fuseConfig(conf *config, instance string, log *slog.Logger) (c fuse.Config, err error) {
+	c = fuse.Config{Logger: log, Passthrough: conf.Passthrough, Instance: instance, Guard: guardCommand}
 	for _, db := range conf.DBs {
 		d := fuse.Database{Path: db.Path}
 		if db.Upstream != nil {
-			d.Upstream = &fuse.Upstream{URL: db.Upstream.URL, Path: db.Upstream.Path}
+			if d.Upstream, err = fuseUpstream(db.Upstream, db.Path, log); err != nil {
+				return c, err
+			}
 		}
 		c.Databases = append(c.Databases, d)
 	}
-	return c
+	return c, nil
 }
 
 func logMounts(conf *config, log *slog.Logger) {

@@ -14,7 +14,7 @@ import (
 )
 
 const mountHelp = `usage: weir mount [-config FILE] [-no-expand-env] [-addr ADDR] [LOG FLAGS] [-- CMD ARGS]
-       weir mount [-upstream URL] [-addr ADDR] [LOG FLAGS] DB [-- CMD ARGS]
+       weir mount [-upstream URL] [-addr ADDR] [TLS FLAGS] [-token-file FILE] [LOG FLAGS] DB [-- CMD ARGS]
 
 Mounts over the directory of each database. On a primary every committed transaction is captured and served to
 replicas; on a replica the directory is read-only and follows its upstream. SIGINT and SIGTERM unmount, waiting while
@@ -24,7 +24,7 @@ files are held open; a second signal ends it anyway.
   -no-expand-env     leave $VAR and ${VAR} in the configuration as they are
   -addr ADDR         serve the stream here (default for a primary given as DB: ":9090"; "" serves nothing)
   -upstream URL      follow the database of the same path at this weir
-  -passthrough MODE  have the kernel read and write files by itself: auto, where it can; on, or fail; off, slower
+` + secureHelp + `  -passthrough MODE  have the kernel read and write files by itself: auto, where it can; on, or fail; off, slower
                      (default: $WEIR_PASSTHROUGH, then the configuration, then auto)
   -pprof ADDR        serve Go's profiles at http://ADDR/debug/pprof/, to whoever gets there
   -log-format FORMAT text or json (default: text)
@@ -36,6 +36,8 @@ signals, and its exit code becomes weir's.
 examples:
   weir mount /data/db
   weir mount -upstream http://primary:9090 /data/db
+  weir mount -tls-cert host.crt -tls-key host.key -token-file token /data/db
+  weir mount -upstream https://primary:9090 -token-file token /data/db
   weir mount -config /etc/weir.yml -- myapp -listen :8080
 `
 
@@ -50,6 +52,7 @@ type mountFlags struct {
 	addrGiven   bool
 	upstream    string
 	pprof       string
+	secure      secureFlags
 	passthrough *fuse.Passthrough // nil: as the configuration says
 	logFormat   string
 	logLevel    slog.Level
@@ -91,6 +94,7 @@ func parseMountFlags(args []string, std stdio) (*mountFlags, error) {
 	set.StringVar(&m.addr, "addr", "", "")
 	set.StringVar(&m.upstream, "upstream", "", "")
 	set.StringVar(&m.pprof, "pprof", "", "")
+	m.secure.flags(set)
 	set.Func("passthrough", "", m.setPassthrough)
 	set.StringVar(&m.logFormat, "log-format", "text", "")
 	set.TextVar(&m.logLevel, "log-level", slog.LevelInfo, "")
@@ -122,7 +126,7 @@ func (m *mountFlags) check(args []string) error {
 			return usageError{fmt.Errorf("-pprof: %w", err)}
 		}
 	}
-	return nil
+	return m.secure.checkMount(m.db, m.upstream)
 }
 
 func (m *mountFlags) logger(std stdio) (*slog.Logger, error) {
@@ -178,15 +182,20 @@ func (m *mountFlags) fromArguments() (*config, error) {
 		return nil, usageError{err}
 	}
 	db := dbConfig{Path: path, at: position{file: "command line"}}
+	conf := new(config)
+	conf.TLS, conf.Tokens = m.secure.server()
 	if m.upstream == "" {
-		return &config{Addr: defaultAddr, DBs: []dbConfig{db}}, nil
+		conf.Addr, conf.DBs = defaultAddr, []dbConfig{db}
+		return conf, conf.check()
 	}
 	url, err := cleanURL(m.upstream)
 	if err != nil {
 		return nil, usageError{err}
 	}
 	db.Upstream = &upstreamConfig{URL: url, Path: path}
-	return &config{DBs: []dbConfig{db}}, nil
+	db.Upstream.TLS, db.Upstream.Token = m.secure.upstream(url)
+	conf.DBs = []dbConfig{db}
+	return conf, conf.check()
 }
 
 func (m *mountFlags) fromFile() (*config, error) {

@@ -147,7 +147,7 @@ func TestMountFlags(t *testing.T) {
 			if db.Upstream != nil {
 				up = *db.Upstream
 			}
-			if want := (upstreamConfig{tt.upstream, tt.upPt}); up != want {
+			if want := (upstreamConfig{URL: tt.upstream, Path: tt.upPt}); up != want {
 				t.Errorf("got upstream %+v, want %+v", up, want)
 			}
 		})

@@ -36,6 +36,7 @@ type server struct {
 	log      *slog.Logger
 	stream   *stream.Server
 	mux      *http.ServeMux // what is not the stream's
+	access   *access        // stands before mux on addr
 	http     *http.Server
 	control  *control
 	failed   chan error // gets how serving ended
@@ -54,23 +55,44 @@ func newHTTP(handler http.Handler, log *slog.Logger) *http.Server {
 	}
 }
 
-// listen takes the address, before anything is mounted. An empty one serves nothing but the control sockets.
-func listen(addr string, log *slog.Logger) (*server, error) {
-	s := &server{log: log, stream: stream.NewServer(stream.ServerOptions{Logger: log}), mux: http.NewServeMux(), failed: make(chan error, 1)}
+// newServer makes a server that does not listen.
+func newServer(conf *config, log *slog.Logger) (*server, error) {
+	s := &server{log: log, mux: http.NewServeMux(), failed: make(chan error, 1)}
+	var err error
+	if s.access, err = newAccess(conf.Tokens, s.mux, log); err != nil {
+		return nil, err
+	}
+	s.stream = stream.NewServer(stream.ServerOptions{Logger: log, Allow: s.access.mayRead})
 	s.mux.Handle("/", s.stream)
 	s.mux.Handle("GET /metrics", metricsHandler(s.stream.Statuses))
 	s.mux.HandleFunc("GET /health", health)
 	s.mux.Handle("GET /ready", readyHandler(s.stream.Statuses))
-	s.http, s.control = newHTTP(s.mux, log), newControl(s.mux, log)
+	s.http, s.control = newHTTP(s.access, log), newControl(s.mux, log)
 	s.http.ConnState = newConnLimit().changed
-	if addr == "" {
+	if conf.TLS == nil {
 		return s, nil
 	}
-	l, err := (&net.ListenConfig{Control: noticeVanished}).Listen(context.Background(), "tcp", addr)
+	s.http.Protocols = new(http.Protocols)
+	s.http.Protocols.SetHTTP1(true)
+	if s.access.certs, err = readServerTLS(*conf.TLS, log); err != nil {
+		return nil, err
+	}
+	s.http.TLSConfig = serverTLS(s.access.certs)
+	return s, nil
+}
+
+// listen takes the address, before anything is mounted. An empty one serves nothing but the control sockets.
+func listen(conf *config, log *slog.Logger) (*server, error) {
+	s, err := newServer(conf, log)
+	if err != nil || conf.Addr == "" {
+		return s, err
+	}
+	l, err := (&net.ListenConfig{Control: noticeVanished}).Listen(context.Background(), "tcp", conf.Addr)
 	if err != nil {
 		return nil, hint(fmt.Errorf("serve the stream: %w", err), "choose another address with -addr, or addr in the configuration")
 	}
 	s.listener = l
+	warnExposed(conf, l.Addr(), log)
 	return s, nil
 }
 
@@ -90,8 +112,17 @@ func (s *server) start(m *fuse.Mounts) {
 	if s.listener == nil {
 		return
 	}
-	go func() { s.failed <- s.http.Serve(s.listener) }()
-	s.log.Info("serving", "addr", s.listener.Addr().String())
+	go func() { s.failed <- s.serve() }()
+	s.log.Info("serving", "addr", s.listener.Addr().String(), "tls", s.http.TLSConfig != nil)
+}
+
+// serve answers until the server is closed. A TLS handshake must be done within headerTimeout, like a request's header, and
+// counts as one of the connection that waits for its request.
+func (s *server) serve() error {
+	if s.http.TLSConfig != nil {
+		return s.http.ServeTLS(s.listener, "", "")
+	}
+	return s.http.Serve(s.listener)
 }
 
 // close ends all streams and waits for their handlers.

@@ -23,9 +23,11 @@ func (r *configReader) config(root *yaml.Node) *config {
 		return c
 	}
 	r.mapping(root, "the configuration", "", map[string]func(*yaml.Node){
-		"addr":  func(n *yaml.Node) { c.Addr = r.text(n, "addr", same(checkAddr)) },
-		"pprof": func(n *yaml.Node) { c.Pprof = r.text(n, "pprof", same(checkAddr)) },
-		"dbs":   func(n *yaml.Node) { c.DBs = r.dbs(n) },
+		"addr":   func(n *yaml.Node) { c.Addr = r.text(n, "addr", same(checkAddr)) },
+		"pprof":  func(n *yaml.Node) { c.Pprof = r.text(n, "pprof", same(checkAddr)) },
+		"dbs":    func(n *yaml.Node) { c.DBs = r.dbs(n) },
+		"tls":    func(n *yaml.Node) { c.TLS = r.serverTLS(n) },
+		"tokens": func(n *yaml.Node) { c.Tokens = r.tokens(n) },
 		"passthrough": func(n *yaml.Node) {
 			r.text(n, "passthrough", same(func(mode string) error { return c.Passthrough.UnmarshalText([]byte(mode)) }))
 		},
@@ -67,12 +69,17 @@ func (r *configReader) db(n *yaml.Node, name string) (dbConfig, bool) {
 func (r *configReader) upstream(n *yaml.Node, name string) *upstreamConfig {
 	u := new(upstreamConfig)
 	before := len(r.errs)
-	seen := r.mapping(n, "upstream", name, map[string]func(*yaml.Node){
-		"url":  func(n *yaml.Node) { u.URL = r.text(n, "url", cleanURL) },
-		"path": func(n *yaml.Node) { u.Path = r.text(n, "path", cleanUpstreamPath) },
-	})
+	keys := r.tokenKeys(&u.Token)
+	keys["url"] = func(n *yaml.Node) { u.URL = r.text(n, "url", cleanURL) }
+	keys["path"] = func(n *yaml.Node) { u.Path = r.text(n, "path", cleanUpstreamPath) }
+	keys["tls"] = func(n *yaml.Node) { u.TLS = *r.tlsFiles(n, name+".tls", "ca") }
+	seen := r.mapping(n, "upstream", name, keys)
+	r.onlyOneToken(n, name, u.Token)
 	if len(r.errs) == before && !seen["url"] {
 		r.errorf(n, "upstream has no url: add \"url: http://primary:9090\"")
+	}
+	if u.TLS != (tlsFiles{}) && strings.HasPrefix(u.URL, "http:") {
+		r.errorf(n, "%s has tls, but its url is %s: write https://", name, u.URL)
 	}
 	return u
 }
