@@ -67,7 +67,11 @@ func (n *node) Mkdir(ctx context.Context, name string, mode uint32, out *fuse.En
 	if n.hidden(name) {
 		return nil, syscall.EPERM
 	}
-	return n.LoopbackNode.Mkdir(ctx, name, mode, out)
+	inode, errno := n.LoopbackNode.Mkdir(n.asOwner(ctx), name, mode, out)
+	if errno == 0 {
+		n.unmask(name, mode, &out.Attr)
+	}
+	return inode, errno
 }
 
 var _ = (fs.NodeRmdirer)((*node)(nil))
@@ -125,10 +129,11 @@ func (n *node) Create(ctx context.Context, name string, flags, mode uint32, out 
 	if n.hidden(name) {
 		return nil, nil, 0, syscall.EPERM
 	}
-	inode, fh, _, errno := n.LoopbackNode.Create(ctx, name, flags, mode, out)
+	inode, fh, _, errno := n.LoopbackNode.Create(n.asOwner(ctx), name, flags, mode, out)
 	if errno != 0 {
 		return nil, nil, 0, errno
 	}
+	n.unmask(name, mode, &out.Attr)
 	d, role := n.captured(name)
 	fh, fuseFlags, errno := n.dir.opened(fh.(*fs.LoopbackFile), d, role)
 	return inode, fh, fuseFlags, errno
