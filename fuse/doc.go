@@ -15,6 +15,8 @@
 // one error. What SQLite's files mean is decided there, by the role that
 // internal/dbfile reads off a file's name.
 //
+// A few files in a directory are made up when they are read: see virtual.go.
+//
 // # Caching and passthrough
 //
 // A primary's database is cached by the kernel and every write to it comes

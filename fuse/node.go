@@ -21,7 +21,10 @@ type node struct {
 var _ = (fs.NodeWrapChilder)((*node)(nil))
 
 // WrapChild makes a node of ours of each that the loopback makes.
-func (n *node) WrapChild(_ context.Context, _ fs.InodeEmbedder) fs.InodeEmbedder {
+func (n *node) WrapChild(_ context.Context, child fs.InodeEmbedder) fs.InodeEmbedder {
+	if _, ok := child.(*virtual); ok {
+		return child
+	}
 	return n.dir.newNode(n.RootData)
 }
 
@@ -57,7 +60,11 @@ func (n *node) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fs
 	if n.hidden(name) {
 		return nil, syscall.ENOENT
 	}
-	return n.LoopbackNode.Lookup(ctx, name, out)
+	child, errno := n.LoopbackNode.Lookup(ctx, name, out)
+	if errno == syscall.ENOENT {
+		return n.lookupVirtual(ctx, name, out)
+	}
+	return child, errno
 }
 
 var _ = (fs.NodeMkdirer)((*node)(nil))

@@ -84,6 +84,9 @@ func (d *Database) SetConnected(connected bool, err error) {
 	d.upstream.connected, d.upstream.err = connected, err
 }
 
+// Upstream is where the upstream is; it takes no lock.
+func (d *Database) Upstream() string { return d.upstream.url }
+
 // Lag implements [stream.Database]. Its position is the log's, which is to be had while a transaction is published.
 func (d *Database) Lag() time.Duration {
 	own := d.log.Published()
