@@ -49,11 +49,17 @@ type servedReplica struct {
 var (
 	_ = (stream.Database)((*servedReplica)(nil))
 	_ = (stream.Current)((*servedReplica)(nil))
+	_ = (stream.Comparable)((*servedReplica)(nil))
 )
 
 // Now asks the upstream.
 func (r *servedReplica) Now(ctx context.Context) (stream.Pos, error) {
 	return stream.AskNow(ctx, r.upstream.URL, r.upstream.Path, stream.FollowOptions{Credentials: r.upstream.Credentials})
+}
+
+// UpstreamSums asks the upstream.
+func (r *servedReplica) UpstreamSums(ctx context.Context, progress func(done, total uint32)) (*stream.Sums, stream.Pos, error) {
+	return stream.AskSums(ctx, r.upstream.URL, r.upstream.Path, stream.FollowOptions{Credentials: r.upstream.Credentials}, progress)
 }
 
 // Status adds the WAL.

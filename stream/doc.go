@@ -128,6 +128,10 @@
 // GET /wait answers when a transaction is published, or what the primary has at the moment: each server asks its upstream
 // with the same request, and then waits until it is there itself.
 //
+// GET /verify compares a replica with its upstream: both read all their pages, the
+// upstream sends only checksums of them (GET /stream with sums=1), and what the
+// replica gets meanwhile comes from its log, so that both are at one position.
+//
 // # What comes from outside
 //
 // Every length from the wire or a file is checked against a limit before memory

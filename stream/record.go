@@ -23,7 +23,8 @@ import (
 //
 //	helo  (page* txn* done)  txn*
 //
-// where the middle is there only if helo announces pages, and beat may stand
+// where the middle is there only if helo announces pages (or sums, asked for in
+// their place, and then all ends with done or fail), and beat may stand
 // anywhere, before helo too, while a snapshot waits for its turn.
 const (
 	// recordHello opens a stream.
@@ -53,6 +54,18 @@ const (
 	//	u64 u64   position
 	recordDone recordType = "done"
 
+	// recordSums stands in the place of pages where only their checksums are wanted.
+	//
+	//	for each page, at most sumsAtOnce
+	//	  u32     page number
+	//	  u64     checksum
+	recordSums recordType = "sums"
+
+	// recordFail ends a stream of page checksums, and says why it has no end.
+	//
+	//	text
+	recordFail recordType = "fail"
+
 	// recordTxn is a transaction: one LTX file.
 	recordTxn recordType = "ltxn"
 
@@ -77,6 +90,7 @@ const (
 	posSize          = 16
 	beatSize         = posSize + 3*8
 	idLen            = 32
+	failMax          = 4 << 10
 )
 
 var (
@@ -102,6 +116,10 @@ func maxPayload(t recordType) int64 {
 		return posSize
 	case recordBeat:
 		return beatSize
+	case recordSums:
+		return sumsAtOnce * sumSize
+	case recordFail:
+		return failMax
 	case recordTxn:
 		return 1 << 44
 	}

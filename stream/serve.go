@@ -24,6 +24,7 @@ type request struct {
 	pos    Pos
 	hasPos bool
 	delta  bool // the body has page checksums
+	sums   bool // checksums of pages are wanted, not pages
 }
 
 func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
@@ -59,6 +60,7 @@ func parseRequest(r *http.Request, log *Log) (req request, err error) {
 		}
 	}
 	req.delta = r.Method == http.MethodPost
+	req.sums = !req.delta && q.Get("sums") != ""
 	if text := q.Get("pos"); text == posFirst {
 		req.pos, req.hasPos = log.First(), true
 	} else if text != "" {
@@ -90,6 +92,7 @@ type follower struct {
 	buf  []byte
 	lz   *lz4.Compressor // of a snapshot's pages
 	lzTo []byte
+	sums []byte        // not sent yet, in the place of pages
 	in   *bufio.Reader // of the log
 }
 
@@ -109,6 +112,11 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, d *served, c *con
 		return refuse(http.StatusServiceUnavailable, "%d servers lie between this one and the primary, the most that are allowed: follow one nearer to it", len(f.via)-1)
 	}
 	logger := s.opt.Logger.With("db", d.path, "follower", r.RemoteAddr)
+	if req.sums {
+		err := f.pageSums()
+		logger.Info("page checksums asked for", "err", err)
+		return err
+	}
 	reader, err := s.begin(f, req, r.Body)
 	if reader != nil {
 		defer reader.Close()
@@ -136,11 +144,11 @@ func (s *Server) begin(f *follower, req request, body io.Reader) (*LogReader, er
 		if err != nil {
 			return nil, err
 		}
-		return f.snapshot(have)
+		return f.snapshot(have, f.page)
 	}
 	f.conn.extendRead(0) // the request is read; the connection is watched for its end, which may be long in coming
 	if !req.hasPos && f.log.Published() != (Pos{}) {
-		return f.snapshot(nil)
+		return f.snapshot(nil, f.page)
 	}
 	reader, err := f.log.Reader(req.pos)
 	if errors.Is(err, ErrNotInLog) {

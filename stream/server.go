@@ -38,9 +38,10 @@ type Server struct {
 	mux      *http.ServeMux
 	instance string // random
 
-	taking  chan struct{} // has a value for each follower whose page checksums are being read
-	reading chan struct{} // has one for each snapshot that reads pages
-	waiting chan struct{} // has one for each request that waits for a transaction
+	taking    chan struct{} // has a value for each follower whose page checksums are being read
+	reading   chan struct{} // has one for each snapshot that reads pages
+	verifying chan struct{} // has one while a replica is compared with its upstream
+	waiting   chan struct{} // has one for each request that waits for a transaction
 
 	mu     sync.Mutex // guards all below
 	dbs    map[string]*served
@@ -59,11 +60,12 @@ func NewServer(opt ServerOptions) *Server {
 	s := &Server{
 		opt: opt, mux: http.NewServeMux(), instance: newID(), dbs: make(map[string]*served),
 		taking: make(chan struct{}, cmp.Or(opt.MaxSums, 16)), reading: make(chan struct{}, cmp.Or(opt.MaxReading, 2)),
-		waiting: make(chan struct{}, cmp.Or(opt.MaxWaits, 1024)),
+		waiting: make(chan struct{}, cmp.Or(opt.MaxWaits, 1024)), verifying: make(chan struct{}, 1),
 	}
 	s.mux.HandleFunc("GET /{$}", s.index)
 	s.mux.HandleFunc("GET /status", s.status)
 	s.mux.HandleFunc("GET /wait", s.wait)
+	s.mux.HandleFunc("GET /verify", s.verify)
 	s.mux.HandleFunc("GET /stream", s.stream)
 	s.mux.HandleFunc("POST /stream", s.stream)
 	s.mux.HandleFunc("POST /stream/ack", s.acknowledge)
@@ -285,6 +287,7 @@ func (s *Server) index(w http.ResponseWriter, r *http.Request) {
 GET  /status                                     their state, as JSON
 GET  /wait?path=PATH&txid=TXID&timeout=10s       answers once the database has that transaction
 GET  /wait?path=PATH&now=1&timeout=10s           answers once it has what the primary has now
+GET  /verify?path=PATH                           compares a replica's pages with its upstream's; JSON lines
 GET  /stream?path=PATH                           a snapshot, then each transaction as it commits
 GET  /stream?path=PATH&id=ID&pos=TXID/CHECKSUM   the transactions after that position
 GET  /stream?path=PATH&pos=first                 all transactions that the log has

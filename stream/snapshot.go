@@ -38,7 +38,7 @@ func (s *Server) readSums(f *follower, body io.Reader) (*Sums, error) {
 
 // snapshot streams a snapshot, or a delta to have, with the transactions that
 // complete it.
-func (f *follower) snapshot(have *Sums) (reader *LogReader, err error) {
+func (f *follower) snapshot(have *Sums, page func(uint32, []byte) error) (reader *LogReader, err error) {
 	f.header()
 	f.lz = new(lz4.Compressor)
 	stop := f.keepBeating()
@@ -55,7 +55,10 @@ func (f *follower) snapshot(have *Sums) (reader *LogReader, err error) {
 		}
 		return f.hello(hello{pages: true, SnapshotHeader: h})
 	}
-	until, err := f.db.Snapshot(f.ctx, have, begin, f.page)
+	until, err := f.db.Snapshot(f.ctx, have, begin, page)
+	if err == nil {
+		err = f.flushSums()
+	}
 	f.release()
 	stop()
 	if err == nil && reader == nil {
@@ -88,12 +91,21 @@ func (f *follower) page(pgno uint32, data []byte) error {
 	packed := packPage(f.lz, data, f.lzTo)
 	var b [4]byte
 	binary.BigEndian.PutUint32(b[:], pgno)
-	if f.fits(recordOverhead + len(b) + len(packed)) {
-		return f.record(recordPage, b[:], packed)
+	return f.emit(recordPage, b[:], packed)
+}
+
+// emit sends a record while pages are read.
+func (f *follower) emit(t recordType, payload ...[]byte) error {
+	n := recordOverhead
+	for _, p := range payload {
+		n += len(p)
+	}
+	if f.fits(n) {
+		return f.record(t, payload...)
 	}
 	// The network may take long: meanwhile others read.
 	f.release()
-	return errors.Join(f.record(recordPage, b[:], packed), f.acquire())
+	return errors.Join(f.record(t, payload...), f.acquire())
 }
 
 // fits tells whether n bytes go into the buffer.

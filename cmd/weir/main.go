@@ -7,6 +7,7 @@
 //	weir log        the transactions of a database, listed or exported
 //	weir restore    a database as it was
 //	weir wait       until a replica has a transaction
+//	weir verify     whether a replica has the pages of its upstream
 //	weir config     whether a configuration would work
 //	weir bench      what weir costs on this machine's disk
 //	weir version
@@ -19,7 +20,8 @@
 // # Exit codes
 //
 // 0 done; 1 something failed; 2 wrong usage; 3 what was asked about does not
-// hold: a database is not healthy (weir status), a transaction has not come in time (weir wait). weir mount ... -- CMD ends with CMD's
+// hold: a database is not healthy (weir status), a transaction has not come in time (weir wait), pages differ
+// (weir verify). weir mount ... -- CMD ends with CMD's
 // exit code, 128+n where signal n killed it, 126 where it can't be run and 127 where it is not found, as a shell does.
 //
 // # Output

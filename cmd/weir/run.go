@@ -43,6 +43,7 @@ func subcommands() []subcommand {
 		{"log", "list or export the transactions of a database", logHelp, runLog},
 		{"restore", "build a database as it was", restoreHelp, runRestore},
 		{"wait", "wait until a replica has a transaction", waitHelp, runWait},
+		{"verify", "compare a replica with its upstream, page by page", verifyHelp, runVerify},
 		{"config", "check a configuration", configHelp, runConfig},
 		{"version", "print the version", "usage: weir version\n", runVersion},
 		{"bench", "measure what weir costs on this disk", benchHelp, runBench},

@@ -75,7 +75,7 @@ func (d *Database) servePage(pgno uint32, page []byte) (ok bool, err error) {
 		setVersion(page, d.version)
 	}
 	if got, want := stream.PageSum(pgno, page), d.sums.Page(pgno); got != want {
-		return false, fmt.Errorf("it has checksum %s, want %s", got, want)
+		return false, fmt.Errorf("%w: it has checksum %s, want %s", stream.ErrDamaged, got, want)
 	}
 	return true, nil
 }

@@ -90,7 +90,7 @@ func (s *snapshot) read(pages []uint32) (read, busy []uint32, err error) {
 			return nil, nil, err
 		}
 		if sum := stream.PageSum(pgno, buf); sum != d.sums.Page(pgno) {
-			return nil, nil, fmt.Errorf("snapshot of %s at %s: page %d has checksum %s, want %s", d.path, d.log.Last(), pgno, sum, d.sums.Page(pgno))
+			return nil, nil, fmt.Errorf("snapshot of %s at %s: %w: page %d has checksum %s, want %s", d.path, d.log.Last(), stream.ErrDamaged, pgno, sum, d.sums.Page(pgno))
 		}
 		read = append(read, pgno)
 	}
