@@ -64,8 +64,9 @@ func openDirectory(path string, readOnly bool, passthrough Passthrough, logger *
 		return nil, err
 	}
 	d := &directory{path: path, target: target, readOnly: readOnly, logger: logger, captures: make(map[string]*capture.Database), applies: make(map[string]*apply.Database)}
-	err = d.open()
-	if err == nil {
+	if err = d.open(); err != nil {
+		err = fmt.Errorf("%s: %w", target, err)
+	} else {
 		err = d.choosePassthrough(passthrough)
 	}
 	if err != nil {

@@ -1,6 +1,7 @@
 package fuse
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -28,7 +29,7 @@ type superblock struct {
 func newSuperblock(root fs.InodeEmbedder, attrTimeout time.Duration, passthrough bool) (*superblock, error) {
 	dev, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, fmt.Errorf("open /dev/fuse: %w (is the fuse kernel module loaded, and the device in this container?)", err)
+		return nil, deviceError(err)
 	}
 	private, err := newMount(dev)
 	if err != nil {
@@ -60,12 +61,29 @@ func newSuperblock(root fs.InodeEmbedder, attrTimeout time.Duration, passthrough
 	return s, server.WaitMount()
 }
 
+// ErrMayNotMount says that the process lacks the right to mount.
+var ErrMayNotMount = errors.New("this process may not mount: it lacks CAP_SYS_ADMIN in the user namespace that its mount namespace belongs to")
+
+// deviceError says of an error of opening /dev/fuse what to do about it.
+func deviceError(err error) error {
+	switch {
+	case errors.Is(err, unix.EACCES):
+		return fmt.Errorf("open /dev/fuse: %w: user %d may not open the device; as root, give it to all users: chmod 666 /dev/fuse", err, os.Geteuid())
+	case errors.Is(err, unix.EPERM):
+		return fmt.Errorf("open /dev/fuse: %w: this container may not use the device; start it with --device /dev/fuse", err)
+	}
+	return fmt.Errorf("open /dev/fuse: %w: load the kernel's module (modprobe fuse), or start the container with --device /dev/fuse", err)
+}
+
 // newMount makes a FUSE file system that talks to dev, and a mount of it that
 // is attached nowhere (fsopen(2), fsmount(2)).
 func newMount(dev int) (int, error) {
 	ctx, err := unix.Fsopen("fuse", unix.FSOPEN_CLOEXEC)
+	if errors.Is(err, unix.EPERM) {
+		return -1, fmt.Errorf("%w (fsopen fuse: %w)", ErrMayNotMount, err)
+	}
 	if err != nil {
-		return -1, fmt.Errorf("fsopen fuse: %w (weir needs root)", err)
+		return -1, fmt.Errorf("fsopen fuse: %w (is the fuse kernel module loaded?)", err)
 	}
 	defer unix.Close(ctx)
 	for _, kv := range [][2]string{

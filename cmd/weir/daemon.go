@@ -57,8 +57,11 @@ func serve(ctx context.Context, conf *config, command []string, log *slog.Logger
 
 // mountHint adds to an error of fuse.Mount what a user can do about it, where the error does not say.
 func mountHint(err error) error {
-	if errors.Is(err, fs.ErrPermission) {
-		return hint(err, "run weir as root")
+	switch {
+	case errors.Is(err, fuse.ErrMayNotMount):
+		return hint(err, "%s", rightsOf().hint())
+	case errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0:
+		return hint(err, "run weir as root, or give the directory to the user that weir runs as")
 	}
 	return err
 }
