@@ -97,6 +97,9 @@ func (d *Database) captureTo(c committed) (progress bool, err error) {
 		}
 		return false, nil
 	}
+	if !c.unnamed && c.mxFrame == d.wal.frame && c.salt == d.wal.hdr.Salt {
+		return false, nil // as a checkpoint finds it at each page that it writes
+	}
 	hdr, ok, err := d.wal.readHeader()
 	if err != nil || !ok {
 		return false, err
