@@ -58,7 +58,30 @@ func newSuperblock(root fs.InodeEmbedder, attrTimeout time.Duration, passthrough
 		defer close(s.serving)
 		server.Serve()
 	}()
-	return s, server.WaitMount()
+	if err := server.WaitMount(); err != nil {
+		return s, err
+	}
+	return s, s.refusePolls()
+}
+
+// pollName is an entry of the root that package fuse answers for: it says that
+// there is no poll(2) here, which the kernel remembers.
+const pollName = ".go-fuse-epoll-hack"
+
+// refusePolls has the kernel learn that no file of s is polled. Else the Go
+// runtime polls each file that a Go program opens, and holds a processor while it
+// waits for the answer. Where that program serves the mount itself, as tests do,
+// none may be left to answer with.
+func (s *superblock) refusePolls() error {
+	fd, err := s.open(pollName, unix.O_RDONLY)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	_, err = uninterrupted(func() (int, error) {
+		return unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN | unix.POLLOUT}}, 0)
+	})
+	return err
 }
 
 // ErrMayNotMount says that the process lacks the right to mount.

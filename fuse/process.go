@@ -128,6 +128,12 @@ func onMount(m mountInfo) func(pid, fd string) bool {
 			dir, err := os.Readlink("/proc/" + pid + "/cwd")
 			return err == nil && (dir == m.path || strings.HasPrefix(dir, m.path+"/"))
 		}
+		// What is no file has no path. For an epoll instance the kernel would wait for its lock, which its process may hold
+		// while it waits for a file system that does not answer.
+		path, err := os.Readlink("/proc/" + pid + "/fd/" + fd)
+		if err != nil || !strings.HasPrefix(path, "/") {
+			return false
+		}
 		b, err := os.ReadFile("/proc/" + pid + "/fdinfo/" + fd)
 		return err == nil && strings.Contains(string(b), want)
 	}
