@@ -9,6 +9,7 @@
 //	weir wait       until a replica has a transaction
 //	weir verify     whether a replica has the pages of its upstream
 //	weir config     whether a configuration would work
+//	weir completion, weir man
 //	weir bench      what weir costs on this machine's disk
 //	weir version
 //	weir help [COMMAND]

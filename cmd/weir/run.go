@@ -24,6 +24,8 @@ const (
 type stdio struct {
 	in       *os.File
 	out, err io.Writer
+
+	flags func(*flag.FlagSet) // where set, parseFlags shows it the flags, and parses none
 }
 
 // subcommand is one word after "weir".
@@ -45,7 +47,9 @@ func subcommands() []subcommand {
 		{"wait", "wait until a replica has a transaction", waitHelp, runWait},
 		{"verify", "compare a replica with its upstream, page by page", verifyHelp, runVerify},
 		{"config", "check a configuration", configHelp, runConfig},
-		{"version", "print the version", "usage: weir version\n", runVersion},
+		{"version", "print the version", versionHelp, runVersion},
+		{"completion", "print the completion for a shell", completionHelp, runCompletion},
+		{"man", "print the manual page", manHelp, runMan},
 		{"bench", "measure what weir costs on this disk", benchHelp, runBench},
 		{guardName, "", "", runGuard},
 		{workerName, "", "", runWorker},
@@ -90,7 +94,7 @@ func exit(code int, err error) error {
 
 // run is weir without the process around it: it returns the exit code.
 func run(ctx context.Context, args []string, stdin *os.File, stdout, stderr io.Writer) int {
-	std := stdio{stdin, stdout, stderr}
+	std := stdio{in: stdin, out: stdout, err: stderr}
 	if len(args) == 0 {
 		printUsage(stderr)
 		return exitUsage
@@ -148,12 +152,10 @@ func printError(w io.Writer, err error) {
 
 func printUsage(w io.Writer) {
 	fmt.Fprint(w, "Weir replicates SQLite databases live to read-only mounts on other machines.\n\nusage: weir COMMAND [FLAGS] [ARGUMENTS]\n\n")
-	for _, c := range subcommands() {
-		if c.summary != "" {
-			fmt.Fprintf(w, "  %-10s %s\n", c.name, c.summary)
-		}
+	for _, c := range listedCommands() {
+		fmt.Fprintf(w, "  %-11s %s\n", c.name, c.summary)
 	}
-	fmt.Fprint(w, "  help       print this, or \"weir help COMMAND\" for one command\n")
+	fmt.Fprint(w, "\nexit codes: "+exitHelp)
 }
 
 func runHelp(args []string, std stdio) error {
@@ -161,8 +163,8 @@ func runHelp(args []string, std stdio) error {
 		printUsage(std.out)
 		return nil
 	}
-	for _, c := range subcommands() {
-		if c.name == args[0] && c.summary != "" {
+	for _, c := range listedCommands() {
+		if c.name == args[0] {
 			fmt.Fprint(std.out, c.help)
 			return nil
 		}
@@ -179,6 +181,10 @@ func newFlagSet(name string) *flag.FlagSet {
 
 // parseFlags parses args. For -h it prints help to standard output and returns flag.ErrHelp.
 func parseFlags(fs *flag.FlagSet, args []string, help string, std stdio) error {
+	if std.flags != nil {
+		std.flags(fs)
+		return flag.ErrHelp
+	}
 	err := fs.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
 		fmt.Fprint(std.out, help)
@@ -190,9 +196,18 @@ func parseFlags(fs *flag.FlagSet, args []string, help string, std stdio) error {
 	return nil
 }
 
+const versionHelp = `usage: weir version
+
+Prints the version, the commit, and the version of Go that it was built with.
+`
+
 func runVersion(_ context.Context, args []string, std stdio) error {
-	if len(args) > 0 {
-		return usagef("version takes no arguments, got %q", args[0])
+	set := newFlagSet("version")
+	if err := parseFlags(set, args, versionHelp, std); err != nil {
+		return err
+	}
+	if set.NArg() > 0 {
+		return usagef("version takes no arguments, got %q", set.Arg(0))
 	}
 	fmt.Fprintf(std.out, "weir %s %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	return nil

@@ -75,6 +75,8 @@ func TestUsage(t *testing.T) {
 		{"verify", 2, "", "weir: give the database with -db"},
 		{"verify -db /a/b x", 2, "", "weir: verify takes no arguments"},
 		{"verify -db /no/such/db", 1, "", "no weir runs here"},
+		{"completion", 2, "", "weir: completion is for a shell"},
+		{"man x", 2, "", "weir: man takes no arguments"},
 		{"bench x", 2, "", "weir: bench takes no arguments"},
 		{"bench -rounds 0", 2, "", "weir: -rounds is 0: give at least 1"},
 		{"bench -turn 0s", 2, "", "weir: -turn is 0s: give a positive"},
