@@ -164,10 +164,15 @@ type impatient struct {
 func newImpatient(t *testing.T, primary *node, addr string) *impatient {
 	t.Helper()
 	dir := t.TempDir()
-	r := &impatient{node: &node{t: t, name: "replica", dir: dir, db: filepath.Join(dir, "db")}}
+	r := &impatient{node: &node{t: t, name: "replica", dir: dir, db: filepath.Join(dir, "db"), log: filepath.Join(t.TempDir(), "log")}}
+	log, err := os.Create(r.log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { log.Close() })
 	mounts, err := fuse.Mount(context.Background(), fuse.Config{
 		Databases:   []fuse.Database{{Path: r.db, Upstream: &fuse.Upstream{URL: "http://" + addr, Path: primary.db}}},
-		Logger:      slog.New(slog.DiscardHandler),
+		Logger:      slog.New(slog.NewTextHandler(log, nil)),
 		Passthrough: fusetest.PassthroughOfEnvironment().Replica,
 		MaxBackoff:  time.Millisecond,
 	})
@@ -236,8 +241,12 @@ func TestCutConnections(t *testing.T) {
 	over("delta")
 	awaitEqual(t, primary, replica.node)
 
+	before := snapshots(replica.node)
 	shell(t, primary.db, strings.Repeat(auditStep, 5)+"VACUUM;")
 	over("transactions")
+	if got := snapshots(replica.node); got != before {
+		t.Errorf("got %d snapshots for transactions, want the replica to go on by position", got-before)
+	}
 	awaitEqual(t, primary, replica.node)
 	reader.finish()
 	primary.stop()
