@@ -209,7 +209,7 @@ func (r *impatient) awaitPos(primary *node) {
 
 // The connection between a replica and its primary is cut after a byte, and each one that follows some bytes later: within a
 // snapshot, within a delta, and within transactions, until all has come over. The replica then has what the primary has. A
-// reader has seen only states that were committed, none twice.
+// reader has seen only states that were committed, in order.
 func TestCutConnections(t *testing.T) {
 	primary := newPrimary(t)
 	primary.start()
