@@ -209,7 +209,7 @@ func primaryFault(t *testing.T, disk *faultyDisk, primary, replica *node, f faul
 	awaitEqual(t, primary, replica) // without another commit
 	shell(t, primary.db, auditStep)
 	awaitEqual(t, primary, replica)
-	primary.eventually("a status without an error after "+f.String(), func() error {
+	primary.within(3*patience, "a status without an error after "+f.String(), func() error {
 		if _, body := primary.get("GET", "/status"); strings.Contains(body, "lastError") {
 			return errors.New(body)
 		}

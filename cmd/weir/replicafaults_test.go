@@ -78,7 +78,7 @@ func replicaFault(t *testing.T, disk *faultyDisk, primary, replica *node, f faul
 	}
 	hits = disk.heals()
 	shell(t, primary.db, auditStep)
-	replica.eventually("the primary's position, without an error, after "+f.String(), func() error {
+	replica.within(3*patience, "the primary's position, without an error, after "+f.String(), func() error {
 		if f.kind == crashfs.Fsync && strings.Contains(replica.logged(), "restart weir") {
 			replica.signal(syscall.SIGTERM)
 			replica.exitCode() // it says again that the sync failed
