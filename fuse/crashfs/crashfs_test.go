@@ -10,6 +10,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
+
+	"weir/fuse/fusetest"
 )
 
 // mount mounts a file system for a test.
@@ -255,4 +258,33 @@ func crashSQLite(t *testing.T, mode, synchronous string) (broken int) {
 		}
 	}
 	return broken
+}
+
+// A mount namespace that was made meanwhile has a copy of the mount, and the kernel keeps the file system for it.
+func TestCloseBesideCopy(t *testing.T) {
+	at, record := t.TempDir(), t.TempDir()
+	f, err := Mount(at, record, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := fusetest.Command("unshare", "--mount", "--propagation", "private", "sh", "-c", "echo ready; exec sleep 100")
+	out, err := other.StdoutPipe()
+	if err == nil {
+		err = other.Start()
+	}
+	if err == nil {
+		_, err = out.Read(make([]byte, 1)) // it has its namespace
+	}
+	if err != nil {
+		t.Fatal(errors.Join(err, f.Close()))
+	}
+	defer other.Wait()
+	defer other.Process.Kill()
+	began := time.Now()
+	if err := f.Close(); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(began); took > 60*time.Second {
+		t.Errorf("Close took %v", took)
+	}
 }

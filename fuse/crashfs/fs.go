@@ -13,6 +13,7 @@ import (
 
 	"github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
 )
 
 // tick is the granularity of times in ns, that of a kernel with 250 timer interrupts a second.
@@ -83,21 +84,35 @@ func (f *FS) open() (err error) {
 	return nil
 }
 
-// unmountTime is how long the kernel has for letting go of what ended processes, and mounts over this one, had open.
-const unmountTime = 30 * time.Second
+// unmountTime is how long the kernel has for letting go of what ended processes, and mounts over this one, had open;
+// copyTime how long mount namespaces have that were made meanwhile, and so have a copy of the mount.
+const (
+	unmountTime = 30 * time.Second
+	copyTime    = 2 * time.Second
+)
 
 // Close unmounts the file system. The record can be read until then. What uses the mount must have ended.
 func (f *FS) Close() error {
-	err := f.server.Unmount()
-	for end := time.Now().Add(unmountTime); errors.Is(err, syscall.EBUSY) && time.Now().Before(end); err = f.server.Unmount() {
+	err := f.unmount()
+	for end := time.Now().Add(unmountTime); errors.Is(err, syscall.EBUSY) && time.Now().Before(end); err = f.unmount() {
 		time.Sleep(10 * time.Millisecond)
 	}
 	if err != nil {
 		return fmt.Errorf("unmount crashfs from %s: %w", f.at, err)
 	}
-	f.server.Wait()
+	ended := make(chan struct{})
+	go func() {
+		f.server.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-time.After(copyTime):
+	}
 	return f.closeFiles()
 }
+
+func (f *FS) unmount() error { return unix.Unmount(f.at, unix.UMOUNT_NOFOLLOW) }
 
 func (f *FS) closeFiles() error {
 	var errs []error
