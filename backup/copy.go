@@ -61,7 +61,7 @@ var (
 func (c *copying) Pos() (string, stream.Pos)                             { return "", stream.Pos{} }
 func (c *copying) Sums() *stream.Sums                                    { return nil }
 func (c *copying) Adopt(context.Context, stream.Lineage, []string) error { return nil }
-func (c *copying) Heard(stream.Heartbeat)                                {}
+func (c *copying) Heard(stream.Heartbeat) error                          { return nil }
 func (c *copying) Apply(ctx context.Context, _ io.Reader, _ int64) error { return context.Cause(ctx) }
 func (c *copying) writer() snapshotOf                                    { return snapshotOf{c} }
 

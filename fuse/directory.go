@@ -20,6 +20,7 @@ import (
 	"weir/fuse/internal/capture"
 	"weir/fuse/internal/dbfile"
 	"weir/fuse/internal/rollback"
+	"weir/fuse/internal/scrub"
 	"weir/fuse/internal/state"
 )
 
@@ -32,6 +33,7 @@ type directory struct {
 	// primary's database.
 	passthrough bool
 	logger      *slog.Logger
+	scrub       scrub.Timing
 
 	root    *os.Root // the directory below the mount
 	backing *os.File // the same, as a descriptor that can be named under /proc
@@ -114,7 +116,7 @@ func (d *directory) add(of Database) error {
 		return err
 	}
 	if of.Upstream != nil {
-		db, err := apply.Open(d.root, name, apply.Options{Path: path, Upstream: of.Upstream.URL, Logger: d.logger})
+		db, err := apply.Open(d.root, name, apply.Options{Path: path, Upstream: of.Upstream.URL, Logger: d.logger, Scrub: d.scrub})
 		if err != nil {
 			return err
 		}
@@ -125,7 +127,7 @@ func (d *directory) add(of Database) error {
 		return err
 	}
 	lock := &writerLock{inside: &d.inside, name: name}
-	db, err := capture.Open(d.root, name, capture.Options{Path: path, Logger: d.logger, Intercepted: !d.passthrough, Locks: lock})
+	db, err := capture.Open(d.root, name, capture.Options{Path: path, Logger: d.logger, Intercepted: !d.passthrough, Locks: lock, Scrub: d.scrub})
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"weir/fuse/internal/scrub"
 	"weir/stream"
 )
 
@@ -24,6 +25,10 @@ type Config struct {
 
 	// MaxBackoff is the longest pause of a replica before it connects again. Default: that of [stream.Follow].
 	MaxBackoff time.Duration
+
+	// ScrubEvery is how often each database is read in full and compared with its
+	// page checksums. Default: a minute after the start, and then daily.
+	ScrubEvery time.Duration
 
 	// Instance is that of the [stream.Server] that serves the databases, "" where
 	// none does.
@@ -94,6 +99,7 @@ func (m *Mounts) mount(cfg Config) error {
 		}
 		d.guard = m.guard
 		m.dirs = append(m.dirs, d)
+		d.scrub = scrub.Timing{After: cfg.ScrubEvery, Every: cfg.ScrubEvery}
 		for _, db := range group.databases {
 			if err := d.add(db); err != nil {
 				return err

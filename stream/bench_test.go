@@ -24,7 +24,7 @@ func (s *sink) Adopt(_ context.Context, l Lineage, _ []string) error {
 	s.id = l.ID
 	return nil
 }
-func (s *sink) Heard(Heartbeat) {}
+func (s *sink) Heard(Heartbeat) error { return nil }
 func (s *sink) SetConnected(up bool, _ error) {
 	if up {
 		s.took <- struct{}{}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -635,5 +636,33 @@ func TestFollowLargeTransaction(t *testing.T) {
 	}
 	if !bytes.Equal(down.pages[9999], up.pages[9999]) {
 		t.Error("last page differs")
+	}
+}
+
+// A replica that finds a page of its own damaged gets it again while it is connected, and no other.
+func TestFollowLostPage(t *testing.T) {
+	up, down := pair(t)
+	_, url := serve(t, up)
+	r := newRand(t)
+	for range 5 {
+		up.commitRandom(r)
+	}
+	follow(t, url, down)
+	down.waitPos(up.log.Published())
+	down.mu.Lock()
+	deltas, took := down.deltas, down.took
+	down.pages[1] = randomPage(r)
+	down.sums.Set(2, PageSum(2, down.pages[1]))
+	down.doubt = fmt.Errorf("%w: page 2 is damaged", ErrPosMismatch)
+	down.asked = func(SnapshotHeader) { down.doubt = nil } // called under mu
+	down.mu.Unlock()
+	down.wait("a delta", func() bool { return down.deltas > deltas })
+	up.commitRandom(r)
+	down.waitPos(up.log.Published())
+	down.equal(up)
+	down.mu.Lock()
+	defer down.mu.Unlock()
+	if down.deltas != deltas+1 || down.took != took+1 {
+		t.Errorf("got %d deltas of %d pages, want 1 of 1", down.deltas-deltas, down.took-took)
 	}
 }

@@ -43,6 +43,7 @@ type model struct {
 	onPage  func()                 // called in Snapshot before each page, unlocked
 	onApply func(p []byte) []byte  // garbles a page that is applied
 	asked   func(h SnapshotHeader) // tells of each BeginSnapshot
+	doubt   error                  // what Heard says; mu
 }
 
 func newModel(t testing.TB, opt LogOptions) *model {
@@ -317,7 +318,7 @@ func (m *model) Apply(_ context.Context, payload io.Reader, n int64) error {
 
 func (m *model) Lag() time.Duration { return m.lag }
 
-func (m *model) Heard(h Heartbeat) {
+func (m *model) Heard(h Heartbeat) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.heard, m.heardLag = h.Pos, h.Lag
@@ -325,6 +326,7 @@ func (m *model) Heard(h Heartbeat) {
 		m.t.Errorf("heard a clock %s ago", d)
 	}
 	m.change()
+	return m.doubt
 }
 
 func (m *model) SetConnected(up bool, err error) {

@@ -202,9 +202,12 @@ func (s *session) beat(n int64) error {
 	if err != nil || s.id == "" { // before hello it says only that the upstream is there
 		return err
 	}
-	s.r.Heard(h)
+	err = s.r.Heard(h)
 	if s.snap != nil {
-		return nil
+		return nil // the pages are coming
+	}
+	if err != nil {
+		return err
 	}
 	_, own := s.r.Pos()
 	if own == h.Pos {

@@ -58,7 +58,9 @@ type Replica interface {
 	// BeginSnapshot begins a snapshot, or a delta to what Sums returned.
 	BeginSnapshot(ctx context.Context, h SnapshotHeader) (SnapshotWriter, error)
 
-	Heard(Heartbeat)
+	// Heard tells of a heartbeat. An error that is ErrPosMismatch says that the
+	// replica's pages are not what Sums should have: Follow asks for a delta.
+	Heard(Heartbeat) error
 
 	// SetConnected tells that the stream has begun, or why it ended.
 	SetConnected(bool, error)

@@ -19,6 +19,7 @@ type Pair struct {
 	Primary, Replica Node
 	Databases        []*Database
 	Warnings         Warnings
+	ScrubEvery       time.Duration // see [fuse.Config]
 
 	passthrough Passthrough
 }
@@ -51,7 +52,7 @@ func (p *Pair) Mount() error {
 
 // MountPrimary mounts the primary alone. Its recorders follow it from now on.
 func (p *Pair) MountPrimary() error {
-	cfg := fuse.Config{Logger: slog.New(&p.Warnings), Passthrough: p.passthrough.Primary}
+	cfg := fuse.Config{Logger: slog.New(&p.Warnings), Passthrough: p.passthrough.Primary, ScrubEvery: p.ScrubEvery}
 	recorders := make(map[string]*Recorder)
 	for _, db := range p.Databases {
 		cfg.Databases = append(cfg.Databases, fuse.Database{Path: p.Primary.Path(db.Name)})
@@ -66,7 +67,7 @@ func (p *Pair) MountPrimary() error {
 // MountReplica mounts the replica alone and waits until it is connected, so that it has the primary's identity. Its
 // recorders follow it from then on.
 func (p *Pair) MountReplica() error {
-	cfg := fuse.Config{Logger: slog.New(&p.Warnings), Passthrough: p.passthrough.Replica}
+	cfg := fuse.Config{Logger: slog.New(&p.Warnings), Passthrough: p.passthrough.Replica, ScrubEvery: p.ScrubEvery}
 	recorders := make(map[string]*Recorder)
 	for _, db := range p.Databases {
 		up := &fuse.Upstream{URL: p.Primary.http.URL, Path: p.Primary.Path(db.Name)}

@@ -207,7 +207,7 @@ func (s *recorderSnapshot) Commit(_ context.Context, until stream.Pos) error {
 func (s *recorderSnapshot) Abort() error { return nil }
 
 // Heard implements [stream.Replica].
-func (r *Recorder) Heard(stream.Heartbeat) {}
+func (r *Recorder) Heard(stream.Heartbeat) error { return nil }
 
 // SetConnected implements [stream.Replica].
 func (r *Recorder) SetConnected(connected bool, _ error) {

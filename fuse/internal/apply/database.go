@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"weir/fuse/internal/dbfile"
+	"weir/fuse/internal/scrub"
 	"weir/fuse/internal/state"
 	"weir/stream"
 )
@@ -27,6 +28,8 @@ type Options struct {
 	// CheckpointFrames is how many frames gather before a checkpoint. The WAL restarts at four
 	// times as many.
 	CheckpointFrames uint32
+
+	Scrub scrub.Timing // when all pages are read and compared with their checksums
 }
 
 // Database is a replica of one database.
@@ -56,12 +59,13 @@ type Database struct {
 
 	mu sync.RWMutex
 	// The published state. It changes under tailLock and mu both, so that either is enough to read it.
-	file    *os.File           // the database; nil while there is none
-	hdr     dbfile.IndexHeader // PageSize 0 while there is none
-	sums    *stream.Sums       // with the true page 1; nil while there is none
-	pos     stream.Pos         // zero while there is none, or where it is not known
-	version byte               // the file format version in the upstream's page 1
-	mount   Mount              // nil before Attach. Guarded by mu.
+	file    *os.File                   // the database; nil while there is none
+	hdr     dbfile.IndexHeader         // PageSize 0 while there is none
+	sums    *stream.Sums               // with the true page 1; nil while there is none
+	pos     stream.Pos                 // zero while there is none, or where it is not known
+	version byte                       // the file format version in the upstream's page 1
+	lost    map[uint32]stream.Checksum // damaged pages, and the checksum that each has, 0 where it cannot be read
+	mount   Mount                      // nil before Attach. Guarded by mu.
 
 	upstream upstream
 }
@@ -95,6 +99,7 @@ func Open(root *os.Root, name string, opt Options) (*Database, error) {
 		return nil, fmt.Errorf("open replica %s: %w", d.path, errors.Join(err, d.closeFiles()))
 	}
 	d.stopped.Go(d.checkpoints)
+	d.stopped.Go(func() { scrub.Run(d.stopping, opt.Scrub, d.scrub) })
 	return d, nil
 }
 

@@ -110,6 +110,11 @@
 // takes the page size away, which the WAL, the saved checksums or the log have,
 // too.
 //
+// What rots while the database is open is looked for ([scrub.Run]), page by page
+// under mu for reading. A page that has another checksum than the table is lost:
+// until it is written anew, Heard says that the replica is in doubt, and Sums has
+// the checksum of what the page is, so that the upstream sends it, and no other.
+//
 // # Locks
 //
 // tailLock, then ckptLock, then mu, then the log's own. tailLock is held from the

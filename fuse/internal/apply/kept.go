@@ -28,14 +28,14 @@ func (k *kept) keep(pgno uint32) (err error) {
 	if len(k.pages) == keptMax || pgno > k.d.hdr.Size {
 		return nil
 	}
+	page := make([]byte, k.d.hdr.PageSize)
+	if k.d.readPage(pgno, page) != nil {
+		return nil // what cannot be read cannot be kept, and is replaced all the same
+	}
 	if k.file == nil {
 		if k.file, err = stream.CreateAside(k.d.state, keptName); err != nil {
 			return fmt.Errorf("keep damaged pages: %w", err)
 		}
-	}
-	page := make([]byte, k.d.hdr.PageSize)
-	if err := k.d.readPage(pgno, page); err != nil {
-		return err
 	}
 	k.pages = append(k.pages, pgno)
 	if _, err := k.file.WriteAt(page, int64(pgno-1)*int64(len(page))); err != nil {

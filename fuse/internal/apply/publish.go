@@ -17,14 +17,18 @@ func (d *Database) Pos() (id string, pos stream.Pos) {
 	return d.log.ID(), d.pos
 }
 
-// Sums implements [stream.Replica].
+// Sums implements [stream.Replica]. A damaged page has the checksum of what it is.
 func (d *Database) Sums() *stream.Sums {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	if d.sums == nil {
 		return nil
 	}
-	return d.sums.Clone()
+	sums := d.sums.Clone()
+	for pgno, sum := range d.lost {
+		sums.Set(pgno, sum)
+	}
+	return sums
 }
 
 // Adopt implements [stream.Replica].
@@ -175,6 +179,7 @@ func (c *change) publish(pos stream.Pos) error {
 	d.hdr.MxFrame, d.hdr.Size, d.hdr.FrameCksum = d.tail.n, size, d.tail.sum
 	d.index.publish(&d.hdr)
 	c.sums.apply()
+	d.found(c.sums)
 	d.pos, d.version = pos, c.version
 	d.mu.Unlock()
 	d.tail.resume(d.tail.n, d.tail.sum)

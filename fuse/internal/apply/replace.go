@@ -72,7 +72,7 @@ func (t *replacement) overwrite(pos stream.Pos) error {
 		return err
 	}
 	d.mu.Lock()
-	d.sums, d.pos, d.version = t.sums, pos, t.version
+	d.sums, d.pos, d.version, d.lost = t.sums, pos, t.version, nil
 	d.mu.Unlock()
 	if err := errors.Join(d.tail.file.Sync(), d.state.Remove(replacementName), t.file.Close()); err != nil {
 		return err

@@ -130,7 +130,7 @@ type delta struct {
 
 // set keeps what is damaged before it replaces it.
 func (t *delta) set(pgno uint32, data []byte) error {
-	if t.doubtful(pgno) && t.d.sums.Page(pgno) != stream.PageSum(pgno, data) {
+	if t.doubtful(pgno) && (t.d.isLost(pgno) || t.d.sums.Page(pgno) != stream.PageSum(pgno, data)) {
 		if err := t.kept.keep(pgno); err != nil {
 			return err
 		}
@@ -140,7 +140,7 @@ func (t *delta) set(pgno uint32, data []byte) error {
 
 // doubtful tells whether a page may be another than was written: so where the database is at no position of the log.
 func (t *delta) doubtful(pgno uint32) bool {
-	return t.d.pos == stream.Pos{} && pgno <= t.d.sums.Len()
+	return t.d.pos == stream.Pos{} && pgno <= t.d.sums.Len() || t.d.isLost(pgno)
 }
 
 func (t *delta) commit(_ context.Context, pos stream.Pos) error {

@@ -215,11 +215,16 @@ const testCheckpointFrames = 50
 
 func openReplica(tb testing.TB, dir string) *replica {
 	tb.Helper()
+	return openReplicaWith(tb, dir, Options{CheckpointFrames: testCheckpointFrames})
+}
+
+func openReplicaWith(tb testing.TB, dir string, opt Options) *replica {
+	tb.Helper()
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	db, err := Open(root, "db", Options{CheckpointFrames: testCheckpointFrames})
+	db, err := Open(root, "db", opt)
 	if err != nil {
 		tb.Fatal(err)
 	}

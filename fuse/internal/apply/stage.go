@@ -104,7 +104,7 @@ func (s *stage) install(pos stream.Pos) error {
 		return err
 	}
 	d.mu.Lock()
-	d.file, d.sums, d.pos, d.version = s.file, s.sums, pos, s.version
+	d.file, d.sums, d.pos, d.version, d.lost = s.file, s.sums, pos, s.version, nil
 	d.mu.Unlock()
 	d.changed(d.name + dbfile.SuffixWAL)
 	d.show()

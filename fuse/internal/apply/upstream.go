@@ -1,6 +1,9 @@
 package apply
 
 import (
+	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -69,9 +72,15 @@ func (u *upstream) lag(own stream.Pos, now time.Time) time.Duration {
 
 // Heard implements [stream.Replica]. The upstream's clock is not used: clocks differ, and a lag is
 // measured by one.
-func (d *Database) Heard(h stream.Heartbeat) {
-	_, own := d.Pos()
+func (d *Database) Heard(h stream.Heartbeat) error {
+	d.mu.RLock()
+	own, lost := d.pos, slices.Sorted(maps.Keys(d.lost))
+	d.mu.RUnlock()
 	d.upstream.heard(h, own, time.Now())
+	if len(lost) > 0 {
+		return fmt.Errorf("%w: damaged pages of %s: %d, the first is %d", stream.ErrPosMismatch, d.path, len(lost), lost[0])
+	}
+	return nil
 }
 
 // SetConnected implements [stream.Replica].

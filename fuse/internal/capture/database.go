@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"weir/fuse/internal/dbfile"
+	"weir/fuse/internal/scrub"
 	"weir/fuse/internal/state"
 	"weir/stream"
 )
@@ -30,6 +31,8 @@ type Options struct {
 	// Locks tells what is whole of what is written without a journal. Default:
 	// nobody locks the database.
 	Locks Locks
+
+	Scrub scrub.Timing // when all pages are read and compared with their checksums
 }
 
 // Database captures the transactions of one SQLite database.
@@ -41,6 +44,9 @@ type Database struct {
 	logger *slog.Logger
 	log    *stream.Log
 	look   *looker
+
+	scrubStop chan struct{} // closed by Close
+	scrubbing sync.WaitGroup
 
 	mu sync.Mutex
 
@@ -83,7 +89,7 @@ var _ = (stream.Database)((*Database)(nil))
 // up to date with it. The database need not exist yet. No process may have it
 // open, and a hot journal must have been rolled back.
 func Open(root *os.Root, name string, opt Options) (*Database, error) {
-	d := &Database{root: root, name: name, path: opt.Path, logger: opt.Logger, intercepted: opt.Intercepted, locks: opt.Locks, warned: make(map[string]bool), idle: make(chan struct{})}
+	d := &Database{root: root, name: name, path: opt.Path, logger: opt.Logger, intercepted: opt.Intercepted, locks: opt.Locks, warned: make(map[string]bool), idle: make(chan struct{}), scrubStop: make(chan struct{})}
 	if d.path == "" {
 		d.path = name
 	}
@@ -95,6 +101,7 @@ func Open(root *os.Root, name string, opt Options) (*Database, error) {
 		return nil, fmt.Errorf("open %s: %w", d.path, err)
 	}
 	d.look = startLooker(d)
+	d.scrubbing.Go(func() { scrub.Run(d.scrubStop, opt.Scrub, d.scrub) })
 	return d, nil
 }
 
@@ -179,6 +186,8 @@ func (d *Database) Log() *stream.Log { return d.log }
 // Open need not read the database, and closes the log. The mount must be gone.
 func (d *Database) Close() error {
 	d.look.stop()
+	close(d.scrubStop)
+	d.scrubbing.Wait()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	_, err := d.captureWAL()

@@ -77,6 +77,14 @@
 // catch-up transaction where the table of the last position was saved, and a
 // new start of the log where it was not: followers then take a delta.
 //
+// # Damage
+//
+// Saved page checksums that are damaged are set aside and named, and the database
+// is read. What rots while it is open is looked for ([scrub.Run]), a page at a
+// time under mu; pages that are being written are left out. A page that has another
+// checksum than the table is named, and nothing else is done: there is nowhere to
+// have it from.
+//
 // # Locks
 //
 // Database.mu guards everything below a Database and is held over the backing
