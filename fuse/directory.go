@@ -177,7 +177,7 @@ func (d *directory) mount() error {
 	if d.readOnly {
 		timeout = time.Second // the daemon changes files by itself; it says so, but for a growing WAL
 	}
-	if d.sb, err = newSuperblock(d.node, timeout, d.passthrough); err != nil {
+	if d.sb, err = newSuperblock(d.node, timeout, d.passthrough, d.logger); err != nil {
 		return err
 	}
 	d.guard.watch(d.sb)

@@ -1,14 +1,18 @@
 package fuse
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"time"
 
 	"github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
+
+	"weir/stream"
 )
 
 // fsType is what a mount of ours is called in /proc/self/mountinfo.
@@ -26,7 +30,7 @@ type superblock struct {
 }
 
 // newSuperblock makes the file system and starts to serve it.
-func newSuperblock(root fs.InodeEmbedder, attrTimeout time.Duration, passthrough bool) (*superblock, error) {
+func newSuperblock(root fs.InodeEmbedder, attrTimeout time.Duration, passthrough bool, logger *slog.Logger) (*superblock, error) {
 	dev, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, deviceError(err)
@@ -44,6 +48,9 @@ func newSuperblock(root fs.InodeEmbedder, attrTimeout time.Duration, passthrough
 	// Without it the kernel asks for security.capability before each write. The
 	// mount is nosuid, so nothing gains rights by a file that keeps them.
 	opt.ExtraCapabilities = fuse.CAP_HANDLE_KILLPRIV_V2
+	if logger.Enabled(context.Background(), stream.LevelTrace) {
+		opt.Debug, opt.MountOptions.Logger = true, slog.NewLogLogger(logger.Handler(), stream.LevelTrace)
+	}
 	if !passthrough {
 		opt.DisabledCapabilities = fuse.CAP_PASSTHROUGH
 	}

@@ -3,6 +3,7 @@ package fuse
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"time"
 
@@ -57,7 +58,7 @@ func (d *directory) choosePassthrough(want Passthrough) error {
 // probePassthrough asks the kernel to pass a file through in a file system that
 // is made for the question.
 func probePassthrough(probe *os.File) error {
-	s, err := newSuperblock(new(fs.Inode), time.Second, true)
+	s, err := newSuperblock(new(fs.Inode), time.Second, true, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}

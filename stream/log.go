@@ -11,6 +11,9 @@ import (
 	"github.com/superfly/ltx"
 )
 
+// LevelTrace is the level of what is logged for each transaction or request.
+const LevelTrace = slog.LevelDebug - 4
+
 // LogOptions tune a Log. The zero value works.
 type LogOptions struct {
 	SegmentSize int64            // bytes after which a new segment begins; 16 MiB

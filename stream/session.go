@@ -116,6 +116,7 @@ func (s *session) hello(from Pos) error {
 		return s.beginSnapshot(h)
 	}
 	s.r.SetConnected(true, nil)
+	s.f.opt.Logger.Info("connected", "pos", h.Pos)
 	return nil
 }
 

@@ -28,6 +28,7 @@ type config struct {
 	TLS         *tlsFiles     // what is served with; nil: without
 	Tokens      []tokenConfig // who may read what is served; none: all
 	Pprof       string        // where profiles are served; empty: not served
+	Log         logOptions
 	Passthrough fuse.Passthrough
 	DBs         []dbConfig
 	Warnings    []string // one for each key that weir does not have: "file:line: ..."

@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"os"
 	"slices"
 
@@ -27,8 +26,9 @@ files are held open; a second signal ends it anyway.
 ` + secureHelp + `  -passthrough MODE  have the kernel read and write files by itself: auto, where it can; on, or fail; off, slower
                      (default: $WEIR_PASSTHROUGH, then the configuration, then auto)
   -pprof ADDR        serve Go's profiles at http://ADDR/debug/pprof/, to whoever gets there
-  -log-format FORMAT text or json (default: text)
-  -log-level LEVEL   debug, info, warn or error (default: info)
+  -log-format FORMAT text or json (default: as the configuration says, then text)
+  -log-level LEVEL   trace, debug, info, warn or error (default: as the configuration says, then info)
+  -trace             the same as -log-level trace: every FUSE request and every captured transaction
 
 With -- CMD the command is started once the mounts are up (a replica's: once its first snapshot is there), gets the
 signals, and its exit code becomes weir's.
@@ -54,8 +54,7 @@ type mountFlags struct {
 	pprof       string
 	secure      secureFlags
 	passthrough *fuse.Passthrough // nil: as the configuration says
-	logFormat   string
-	logLevel    slog.Level
+	log         logOptions
 	db          string   // empty: use a configuration file
 	command     []string // after --
 }
@@ -65,14 +64,11 @@ func runMount(ctx context.Context, args []string, std stdio) error {
 	if err != nil {
 		return err
 	}
-	log, err := flags.logger(std)
-	if err != nil {
-		return err
-	}
 	conf, err := flags.load()
 	if err != nil {
 		return err
 	}
+	log := flags.log.or(conf.Log).logger(std.err)
 	for _, w := range conf.Warnings {
 		log.Warn(w)
 	}
@@ -96,10 +92,14 @@ func parseMountFlags(args []string, std stdio) (*mountFlags, error) {
 	set.StringVar(&m.pprof, "pprof", "", "")
 	m.secure.flags(set)
 	set.Func("passthrough", "", m.setPassthrough)
-	set.StringVar(&m.logFormat, "log-format", "text", "")
-	set.TextVar(&m.logLevel, "log-level", slog.LevelInfo, "")
+	set.Func("log-format", "", func(s string) error { m.log.Format = s; return checkLogFormat(s) })
+	set.Func("log-level", "", func(s string) error { m.log.Level = s; return checkLogLevel(s) })
+	trace := set.Bool("trace", false, "")
 	if err := parseFlags(set, args, mountHelp, std); err != nil {
 		return nil, err
+	}
+	if *trace {
+		m.log.Level = "trace"
 	}
 	set.Visit(func(f *flag.Flag) { m.addrGiven = m.addrGiven || f.Name == "addr" })
 	if set.NArg() > 0 {
@@ -127,17 +127,6 @@ func (m *mountFlags) check(args []string) error {
 		}
 	}
 	return m.secure.checkMount(m.db, m.upstream)
-}
-
-func (m *mountFlags) logger(std stdio) (*slog.Logger, error) {
-	opts := &slog.HandlerOptions{Level: m.logLevel}
-	switch m.logFormat {
-	case "text":
-		return slog.New(slog.NewTextHandler(std.err, opts)), nil
-	case "json":
-		return slog.New(slog.NewJSONHandler(std.err, opts)), nil
-	}
-	return nil, usagef("-log-format is %q: give text or json", m.logFormat)
 }
 
 // load returns the configuration that the flags name or spell out.

@@ -90,7 +90,7 @@ func TestUsage(t *testing.T) {
 		{"mount -addr x /a/b", 2, "", "weir: addr \"x\" is not HOST:PORT"},
 		{"mount /a/b --", 2, "", "weir: there is no command after --"},
 		{"mount /b", 2, "", "weir: path \"/b\" is in the root directory"},
-		{"mount -log-format xml /a/b", 2, "", "weir: -log-format is \"xml\": give text or json"},
+		{"mount -log-format xml /a/b", 2, "", "weir: invalid value \"xml\" for flag -log-format: log-format is \"xml\": give text or json"},
 		{"mount -passthrough maybe /a/b", 2, "", "weir: invalid value \"maybe\" for flag -passthrough: passthrough is \"maybe\": give auto, on or off"},
 		{"mount -log-level loud /a/b", 2, "", "weir: invalid value \"loud\" for flag -log-level"},
 		{"mount", 1, "", "hint: write /nonexistent/weir.yml, name another file with -config, or give a database"},

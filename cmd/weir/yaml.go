@@ -23,11 +23,13 @@ func (r *configReader) config(root *yaml.Node) *config {
 		return c
 	}
 	r.mapping(root, "the configuration", "", map[string]func(*yaml.Node){
-		"addr":   func(n *yaml.Node) { c.Addr = r.text(n, "addr", same(checkAddr)) },
-		"pprof":  func(n *yaml.Node) { c.Pprof = r.text(n, "pprof", same(checkAddr)) },
-		"dbs":    func(n *yaml.Node) { c.DBs = r.dbs(n) },
-		"tls":    func(n *yaml.Node) { c.TLS = r.serverTLS(n) },
-		"tokens": func(n *yaml.Node) { c.Tokens = r.tokens(n) },
+		"addr":       func(n *yaml.Node) { c.Addr = r.text(n, "addr", same(checkAddr)) },
+		"pprof":      func(n *yaml.Node) { c.Pprof = r.text(n, "pprof", same(checkAddr)) },
+		"log-format": func(n *yaml.Node) { c.Log.Format = r.text(n, "log-format", same(checkLogFormat)) },
+		"log-level":  func(n *yaml.Node) { c.Log.Level = r.text(n, "log-level", same(checkLogLevel)) },
+		"dbs":        func(n *yaml.Node) { c.DBs = r.dbs(n) },
+		"tls":        func(n *yaml.Node) { c.TLS = r.serverTLS(n) },
+		"tokens":     func(n *yaml.Node) { c.Tokens = r.tokens(n) },
 		"passthrough": func(n *yaml.Node) {
 			r.text(n, "passthrough", same(func(mode string) error { return c.Passthrough.UnmarshalText([]byte(mode)) }))
 		},

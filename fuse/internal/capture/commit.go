@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -58,6 +59,9 @@ func (d *Database) commit(c change) (*undo, error) {
 	}
 	if !written {
 		return nil, nil
+	}
+	if ctx := context.Background(); d.logger.Enabled(ctx, stream.LevelTrace) {
+		d.logger.Log(ctx, stream.LevelTrace, "captured", "db", d.path, "pos", d.log.Last(), "pages", len(u.pages), "size", c.size)
 	}
 	return u, nil
 }
