@@ -11,7 +11,7 @@ import (
 	"syscall"
 	"time"
 
-	"weir/backup"
+	"weir/stream/backup"
 	"weir/stream"
 )
 

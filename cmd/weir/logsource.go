@@ -8,7 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"weir/backup"
+	"weir/stream/backup"
 	"weir/stream"
 )
 

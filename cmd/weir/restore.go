@@ -8,7 +8,7 @@ import (
 
 	"github.com/superfly/ltx"
 
-	"weir/backup"
+	"weir/stream/backup"
 	"weir/stream"
 )
 

@@ -9,7 +9,7 @@ import (
 	"syscall"
 	"time"
 
-	"weir/backup"
+	"weir/stream/backup"
 )
 
 const snapshotHelp = `usage: weir snapshot [-o FILE] [-force] DB|URL

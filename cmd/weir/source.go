@@ -11,7 +11,7 @@ import (
 	"strings"
 	"syscall"
 
-	"weir/backup"
+	"weir/stream/backup"
 	"weir/stream"
 )
 
