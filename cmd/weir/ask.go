@@ -28,7 +28,7 @@ type target struct {
 // targetHelp describes the flags.
 const targetHelp = `  -db PATH           this database only; asks the weir that has it mounted on this machine
   -config FILE       ask the weir that runs with this configuration on this machine
-  -addr HOST:PORT    ask the weir that serves there
+  -addr HOST:PORT    ask the weir that serves there; https://HOST:PORT where it does with TLS
 `
 
 func (t *target) flags(set *flag.FlagSet) {
@@ -43,7 +43,7 @@ func (t *target) check() (err error) {
 		return usagef("-addr and -config exclude each other: leave one out")
 	}
 	if t.addr != "" {
-		if err := checkAddr(t.addr); err != nil {
+		if err := checkAddr(strings.TrimPrefix(strings.TrimPrefix(t.addr, "https://"), "http://")); err != nil {
 			return usageError{err}
 		}
 		return nil // the path is one on that machine
@@ -63,7 +63,7 @@ var errNoDaemon = errors.New("no weir runs here")
 func (t *target) clients() ([]*daemonClient, error) {
 	switch {
 	case t.addr != "":
-		return []*daemonClient{addrClient(t.addr)}, nil
+		return one(addrClient(t.addr))
 	case t.db != "":
 		return one(directoryClient(filepath.Dir(t.db)))
 	case t.config != "":
@@ -86,11 +86,15 @@ type daemonClient struct {
 }
 
 // addrClient asks the daemon that serves at addr, ":9090" being this machine's.
-func addrClient(addr string) *daemonClient {
-	if strings.HasPrefix(addr, ":") {
-		addr = "localhost" + addr
+func addrClient(addr string) (*daemonClient, error) {
+	scheme, host, ok := strings.Cut(addr, "://")
+	if !ok {
+		scheme, host = "http", addr
 	}
-	return &daemonClient{http: &http.Client{}, base: "http://" + addr, at: addr}
+	if strings.HasPrefix(host, ":") {
+		host = "localhost" + host
+	}
+	return remote(scheme + "://" + host)
 }
 
 // socketClient asks the daemon behind an abstract socket.
@@ -184,7 +188,7 @@ func (c *daemonClient) explain(err error) error {
 	if errors.Is(err, syscall.ECONNREFUSED) {
 		return hint(err, "no weir serves there: start it, or name another with -addr")
 	}
-	return err
+	return remoteHint(err)
 }
 
 // getJSON reads the answer to GET path into v; an answer other than 200 is an error.
@@ -206,5 +210,9 @@ func (c *daemonClient) getJSON(ctx context.Context, path string, q url.Values, v
 // refused makes an error of an answer other than 200.
 func (c *daemonClient) refused(resp *http.Response) error {
 	text, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10))
-	return fmt.Errorf("weir at %s answers %s: %s", c.at, resp.Status, strings.TrimSpace(string(text)))
+	err := fmt.Errorf("weir at %s answers %s: %s", c.at, resp.Status, strings.TrimSpace(string(text)))
+	if resp.StatusCode == http.StatusUnauthorized {
+		return hint(err, "set $%s to a file with one of its tokens", tokenVar)
+	}
+	return remoteHint(err)
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -56,6 +57,7 @@ func runConfig(ctx context.Context, args []string, std stdio) error {
 	}
 	c := &configCheck{conf: conf, out: std.out}
 	c.address()
+	c.secrets()
 	c.directories()
 	c.mount(ctx)
 	return errors.Join(c.errs...)
@@ -87,6 +89,36 @@ func (c *configCheck) address() {
 		c.say("serve at %s, which is in use now as by the weir that runs", c.conf.Addr)
 	default:
 		c.wrong(fmt.Errorf("%s: set addr to another address, or end who has it: %w", c.conf.Addr, err))
+	}
+}
+
+// secrets reads certificates and tokens.
+func (c *configCheck) secrets() {
+	log := slog.New(slog.DiscardHandler)
+	if c.conf.TLS != nil {
+		_, err := readServerTLS(*c.conf.TLS, log)
+		c.read(err, "  with TLS")
+	}
+	if len(c.conf.Tokens) > 0 {
+		_, err := newAccess(c.conf.Tokens, nil, log)
+		c.read(err, "  to who shows one of %d tokens", len(c.conf.Tokens))
+	}
+	for _, db := range c.conf.DBs {
+		if db.Upstream == nil {
+			continue
+		}
+		if _, err := db.Upstream.credentials(log); err != nil {
+			c.wrong(db.at.errorf("upstream: %w", err))
+		}
+	}
+}
+
+// read says what was read, or that it could not be.
+func (c *configCheck) read(err error, format string, args ...any) {
+	if err != nil {
+		c.wrong(err)
+	} else {
+		c.say(format, args...)
 	}
 }
 

@@ -178,6 +178,50 @@ func TestSecureFlags(t *testing.T) {
 	}
 }
 
+// Commands ask a weir elsewhere with what the environment names, and say what is missing.
+func TestSecureCommands(t *testing.T) {
+	primary := newSecureNode(t)
+	primary.start()
+	shell(t, primary.db, auditSchema+auditStep)
+	copied := filepath.Join(t.TempDir(), "copy.db")
+	for _, tt := range []struct {
+		lacks, args, want string
+		code              int
+	}{
+		{"", "status -addr https://" + primary.addr, primary.db, 0},
+		{"", "snapshot -o " + copied + " https://" + primary.addr, "", 0},
+		{"", "log https://" + primary.addr + primary.db, "", 0},
+		{tokenVar, "status -addr https://" + primary.addr, "set $WEIR_TOKEN_FILE", 1},
+		{tokenVar, "snapshot -o - https://" + primary.addr, "set $WEIR_TOKEN_FILE", 1},
+		{tokenVar, "snapshot -o - https://" + primary.addr + primary.db, "token", 1},
+		{tokenVar, "log https://" + primary.addr + primary.db, "token", 1},
+		{caVar, "status -addr https://" + primary.addr, "set $WEIR_TLS_CA", 1},
+		{certVar, "status -addr https://" + primary.addr, "only one of $WEIR_TLS_CERT and $WEIR_TLS_KEY", 1},
+		{"", "status -addr " + primary.addr, "write https://", 1},
+		{"", "config check -config " + primary.conf, "to who shows one of 2 tokens", 0},
+		{"", "status -db " + primary.db, primary.db, 0}, // by the socket
+	} {
+		cmd := command(append([]string{weirBinary}, strings.Fields(tt.args)...)...)
+		cmd.Env = os.Environ()
+		for name, value := range map[string]string{tokenVar: primary.tokens, caVar: primary.client.CA, certVar: primary.client.Cert, keyVar: primary.client.Key} {
+			if name != tt.lacks {
+				cmd.Env = append(cmd.Env, name+"="+value)
+			}
+		}
+		out, _ := cmd.CombinedOutput()
+		if code := cmd.ProcessState.ExitCode(); code != tt.code || !strings.Contains(string(out), tt.want) || strings.Contains(string(out), replicaToken) {
+			t.Errorf("%s without %q: got exit code %d and %.600s, want %d and %q", tt.args, tt.lacks, code, out, tt.code, tt.want)
+		}
+	}
+	if got := mustCommand(t, "sqlite3", copied, "SELECT n FROM counter"); got != "1" {
+		t.Errorf("got %q in the copy, want 1", got)
+	}
+	writeFile(t, primary.tokens, "short")
+	if out, code := weirCommand("config", "check", "-config", primary.conf); code != 1 || !strings.Contains(out, "give at least 16") {
+		t.Errorf("config check with a bad token: got %d, %s", code, out)
+	}
+}
+
 // newUpstream serves nothing, with files or without TLS, and returns the URL, which begins with https in any case.
 func newUpstream(t *testing.T, files tlsFiles) string {
 	t.Helper()

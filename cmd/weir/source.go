@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/http"
 	"net/url"
 	"path/filepath"
 	"strings"
@@ -17,7 +16,7 @@ import (
 
 // sourceHelp describes DB and URL in help texts.
 const sourceHelp = `DB is the path of a database that weir has mounted here, URL that of any weir with the database's path after it.
-`
+` + remoteHelp
 
 // source is a database that a weir serves.
 type source struct {
@@ -43,7 +42,10 @@ func findSource(ctx context.Context, arg string) (src source, err error) {
 	if err != nil {
 		return src, usageError{err}
 	}
-	src = source{&daemonClient{http: &http.Client{}, base: base, at: base}, path}
+	src.path = path
+	if src.daemonClient, err = remote(base); err != nil {
+		return src, err
+	}
 	if path == "" {
 		src.path, err = src.onlyDatabase(ctx)
 	}
@@ -89,7 +91,10 @@ func (c *daemonClient) onlyDatabase(ctx context.Context) (string, error) {
 
 // sourceHint adds to an error what to do about a source or an output.
 func sourceHint(err error) error {
-	switch {
+	if err == nil {
+		return nil
+	}
+	switch err = remoteHint(err); {
 	case errors.Is(err, errNoDaemon):
 		return hint(err, "start it: weir mount; or give a URL, as in http://HOST:9090/data/db")
 	case errors.Is(err, syscall.ECONNREFUSED):

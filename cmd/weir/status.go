@@ -14,7 +14,7 @@ import (
 	"weir/stream"
 )
 
-const statusHelp = `usage: weir status [-db PATH] [-config FILE | -addr HOST:PORT] [-max-lag TIME] [-json]
+const statusHelp = `usage: weir status [-db PATH] [-config FILE | -addr ADDR] [-max-lag TIME] [-json]
 
 Prints the state of each database that weir has mounted, and which replicas follow it. Without flags it asks every weir that
 runs on this machine (or in this container or pod). Only root, the user that weir runs as, and the owner of the directory or
@@ -26,10 +26,11 @@ of a database in it may ask without -addr.
 The exit code is 0 where every database is healthy, 3 where one is not, 1 where weir can't be asked. A database is healthy
 if its last error is over and, on a replica, it is published, connected, and not further behind than -max-lag.
 
+` + remoteHelp + `
 examples:
   weir status
   weir status -db /data/db -max-lag 1s || alert "replica is behind"
-  weir status -addr primary:9090 -json
+  WEIR_TOKEN_FILE=/etc/weir/token weir status -addr https://primary:9090 -json
 `
 
 func runStatus(ctx context.Context, args []string, std stdio) error {
