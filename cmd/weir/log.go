@@ -11,8 +11,8 @@ import (
 	"syscall"
 	"time"
 
-	"weir/stream/backup"
 	"weir/stream"
+	"weir/stream/backup"
 )
 
 const logHelp = `usage: weir log [-json] DB|URL|DIR

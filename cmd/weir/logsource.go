@@ -8,8 +8,8 @@ import (
 	"os"
 	"path/filepath"
 
-	"weir/stream/backup"
 	"weir/stream"
+	"weir/stream/backup"
 )
 
 // logSource is where transactions are: at a weir, in the files of a database that no weir has mounted, or in a directory

@@ -8,8 +8,8 @@ import (
 
 	"github.com/superfly/ltx"
 
-	"weir/stream/backup"
 	"weir/stream"
+	"weir/stream/backup"
 )
 
 const restoreHelp = `usage: weir restore -o FILE [-force] [-txid TXID | -timestamp TIME] DIR|DB|URL

@@ -10,8 +10,8 @@ import (
 	"strings"
 	"syscall"
 
-	"weir/stream/backup"
 	"weir/stream"
+	"weir/stream/backup"
 )
 
 // sourceHelp describes DB and URL in help texts.
