@@ -69,6 +69,8 @@
 // journal that SQLite rolls back and a last log record that never was: Open
 // finds that the pages' checksums are those of the record before, and moves it
 // aside; no follower has seen it. A crash between 3 and 4 is no difference.
+// With journal_mode=PERSIST the end is a write in place, which is seen after it:
+// there 3 comes before 2, and after a crash in between the log begins anew.
 //
 // Open compares checksums of all pages with the log's positions unless the
 // files are unchanged since a clean [Database.Close], and the machine was not
