@@ -112,8 +112,9 @@ func (s *server) start(m *fuse.Mounts) {
 	if s.listener == nil {
 		return
 	}
-	go func() { s.failed <- s.serve() }()
+	// First: the server writes its TLS configuration as it begins to serve.
 	s.log.Info("serving", "addr", s.listener.Addr().String(), "tls", s.http.TLSConfig != nil)
+	go func() { s.failed <- s.serve() }()
 }
 
 // serve answers until the server is closed. A TLS handshake must be done within headerTimeout, like a request's header, and
