@@ -53,7 +53,8 @@ const (
 	slow   = 60 * time.Second
 )
 
-// waitForItself is a daemon with a thread that opens a file in the daemon's own mount.
+// waitForItself is a daemon with a thread that opens a file in the daemon's own mount. It crashes at the end of standard
+// input.
 func waitForItself(dir string) error {
 	cfg := Config{
 		Databases:   []Database{{Path: filepath.Join(dir, "db")}},
@@ -64,6 +65,10 @@ func waitForItself(dir string) error {
 	if err != nil {
 		return err
 	}
+	go func() {
+		io.Copy(io.Discard, os.Stdin)
+		panic("standard input has ended")
+	}()
 	fd, err := m.dirs[0].sb.open(leased, unix.O_RDONLY)
 	return fmt.Errorf("opened the file as descriptor %d (%v), want to wait for it", fd, err)
 }
@@ -75,6 +80,7 @@ type waiter struct {
 	dir   string
 	lease *os.File
 	cmd   *exec.Cmd
+	stdin io.Closer
 	ended chan struct{} // closed when the process is gone
 	quiet chan struct{} // closed when its guard is gone, too: nobody has its standard error open
 	abort *os.File      // of its file system
@@ -127,6 +133,9 @@ func (w *waiter) start() {
 	w.cmd = testCommand("waiter", w.dir)
 	w.cmd.Env = append(w.cmd.Env, "GOTRACEBACK=none")
 	w.cmd.Stderr = theirs
+	if w.stdin, err = w.cmd.StdinPipe(); err != nil {
+		w.Fatal(err)
+	}
 	if err := w.cmd.Start(); err != nil {
 		w.Fatal(err)
 	}
@@ -187,15 +196,18 @@ func (w *waiter) await(what string, holds func() bool) {
 // A daemon that waits for an answer of its own mount is gone when it has been killed or has crashed, the mount is dead,
 // and who waits for it learns so.
 func TestKilledWhileWaiting(t *testing.T) {
-	for _, sig := range []syscall.Signal{syscall.SIGKILL, syscall.SIGQUIT} {
-		t.Run(sig.String(), func(t *testing.T) {
+	for name, end := range map[string]func(*waiter) error{
+		"killed":  func(w *waiter) error { return w.cmd.Process.Kill() },
+		"crashed": func(w *waiter) error { return w.stdin.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
 			w := startWaiter(t)
 			app := exec.Command("cat", filepath.Join(w.dir, leased))
 			if err := app.Start(); err != nil {
 				t.Fatal(err)
 			}
 			started := time.Now()
-			if err := w.cmd.Process.Signal(sig); err != nil {
+			if err := end(w); err != nil {
 				t.Fatal(err)
 			}
 			w.gone(w.ended, "the daemon")
