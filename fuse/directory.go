@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
@@ -19,7 +19,6 @@ import (
 	"weir/fuse/internal/apply"
 	"weir/fuse/internal/capture"
 	"weir/fuse/internal/dbfile"
-	"weir/fuse/internal/rollback"
 	"weir/fuse/internal/scrub"
 	"weir/fuse/internal/state"
 )
@@ -35,12 +34,17 @@ type directory struct {
 	logger      *slog.Logger
 	scrub       scrub.Timing
 
+	stale    bool // a dead daemon's mount is on target
+	attached bool // ours is, or below a dead one
+
+	tree    int      // descriptor of the directory below all mounts of weirs, or -1: root is in what everybody sees
 	root    *os.Root // the directory below the mount
 	backing *os.File // the same, as a descriptor that can be named under /proc
 	lock    *os.File // held so that no second daemon works on the directory
 
-	captures map[string]*capture.Database // by name in the directory; primaries
-	applies  map[string]*apply.Database   // replicas
+	mu       sync.RWMutex
+	captures map[string]*capture.Database // by name in the directory; primaries. Guarded by mu.
+	applies  map[string]*apply.Database   // replicas. Guarded by mu.
 	locks    []io.Closer                  // one for each database
 
 	watcher *watcher
@@ -50,35 +54,46 @@ type directory struct {
 	node    *node
 }
 
-// openDirectory opens the directory at path, and creates it where it is missing.
-func openDirectory(path string, readOnly bool, passthrough Passthrough, logger *slog.Logger) (*directory, error) {
-	if err := replaceStale(path); err != nil {
-		return nil, err
-	}
-	if err := os.MkdirAll(path, 0o755); err != nil {
-		return nil, fmt.Errorf("create the directory to mount: %w", err)
-	}
-	target, err := filepath.EvalSymlinks(path)
-	if err == nil {
-		err = replaceStale(target)
-	}
+// openDirectory opens the directory at path, and creates it where it is
+// missing. With below it looks below mounts of weirs, by a thread that is apart.
+func openDirectory(path string, readOnly, below bool, logger *slog.Logger) (*directory, error) {
+	target, err := locate(path, below)
 	if err != nil {
 		return nil, err
 	}
-	d := &directory{path: path, target: target, readOnly: readOnly, logger: logger, captures: make(map[string]*capture.Database), applies: make(map[string]*apply.Database)}
-	if err = d.open(); err != nil {
-		err = fmt.Errorf("%s: %w", target, err)
-	} else {
-		err = d.choosePassthrough(passthrough)
+	d := &directory{path: path, target: target, readOnly: readOnly, logger: logger, tree: -1, captures: make(map[string]*capture.Database), applies: make(map[string]*apply.Database)}
+	at := target
+	if below {
+		if d.tree, err = cloneTree(target); err != nil {
+			return nil, err
+		}
+		at = fmt.Sprintf("/proc/self/fd/%d", d.tree)
 	}
-	if err != nil {
-		return nil, errors.Join(err, d.close())
+	if err := d.open(at); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", target, err), d.close())
 	}
 	return d, nil
 }
 
-func (d *directory) open() (err error) {
-	if d.root, err = os.OpenRoot(d.target); err != nil {
+// locate makes the directory at path and finds its path without symbolic links.
+func locate(path string, below bool) (target string, err error) {
+	if below {
+		if err := uncover(path); err != nil {
+			return "", err
+		}
+	}
+	if err := os.MkdirAll(path, 0o755); err != nil {
+		return "", fmt.Errorf("create the directory to mount: %w", err)
+	}
+	target, err = filepath.EvalSymlinks(path)
+	if err == nil && below {
+		err = uncover(target)
+	}
+	return target, err
+}
+
+func (d *directory) open(at string) (err error) {
+	if d.root, err = os.OpenRoot(at); err != nil {
 		return err
 	}
 	if d.backing, err = d.root.Open("."); err != nil {
@@ -109,63 +124,28 @@ func lockFile(f *os.File) (err error) {
 	return err
 }
 
-// add opens a database for capture, or, where it is a replica, for apply.
-func (d *directory) add(of Database) error {
-	path, name := of.Path, filepath.Base(of.Path)
-	if err := d.checkUnused(name, path); err != nil {
-		return err
-	}
-	if of.Upstream != nil {
-		db, err := apply.Open(d.root, name, apply.Options{Path: path, Upstream: of.Upstream.URL, Logger: d.logger, Scrub: d.scrub})
-		if err != nil {
-			return err
-		}
-		d.applies[name] = db
-		return nil
-	}
-	if err := rollback.Journal(path); err != nil {
-		return err
-	}
-	lock := &writerLock{inside: &d.inside, name: name}
-	db, err := capture.Open(d.root, name, capture.Options{Path: path, Logger: d.logger, Intercepted: !d.passthrough, Locks: lock, Scrub: d.scrub})
-	if err != nil {
-		return err
-	}
-	d.captures[name] = db
-	d.locks = append(d.locks, lock)
-	return nil
-}
-
-// checkUnused refuses a database that a process has open: it would go on
-// behind the mount's back.
-func (d *directory) checkUnused(name, path string) error {
-	var files []fileID
-	for _, role := range []dbfile.Role{dbfile.RoleDatabase, dbfile.RoleWAL, dbfile.RoleSHM} {
-		id, err := identify(d.below(name + role.Suffix()))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		files = append(files, id)
-	}
-	if len(files) == 0 {
-		return nil
-	}
-	if holders := holdersOf(sameFile(files)); len(holders) > 0 {
-		return &BusyError{Path: path, Holders: holders, Reason: "it opened the database before weir was mounted; stop it, then start weir"}
-	}
-	return nil
-}
-
 // below is the path of the entry called name below the mount.
 func (d *directory) below(name string) string {
 	return fmt.Sprintf("/proc/self/fd/%d/%s", d.backing.Fd(), name)
 }
 
-// mount shows the directory through weir.
-func (d *directory) mount() error {
+// begin makes the file system and shows it, unless a dead mount hides the
+// directory.
+func (d *directory) begin(passthrough Passthrough) error {
+	if err := d.choosePassthrough(passthrough); err != nil {
+		return err
+	}
+	if err := d.serve(); err != nil {
+		return err
+	}
+	if d.stale {
+		return nil
+	}
+	return d.attach(0)
+}
+
+// serve makes the file system of the directory.
+func (d *directory) serve() error {
 	loopback, err := fusefs.NewLoopbackRoot(d.below("."))
 	if err != nil {
 		return err
@@ -181,32 +161,19 @@ func (d *directory) mount() error {
 		return err
 	}
 	d.guard.watch(d.sb)
-	for name, db := range d.applies {
-		if err := d.attachReplica(name, db); err != nil {
-			return err
-		}
-	}
 	d.inside.through(d.sb)
-	return d.sb.attach(d.target, d.readOnly)
+	return nil
+}
+
+// attach shows the directory through weir. The flags are of move_mount(2).
+func (d *directory) attach(flags int) error {
+	err := d.sb.attach(d.target, d.readOnly, flags)
+	d.attached = d.attached || err == nil
+	return err
 }
 
 func (d *directory) newNode(data *fusefs.LoopbackRoot) *node {
 	return &node{LoopbackNode: fusefs.LoopbackNode{RootData: data}, dir: d}
-}
-
-// attachReplica gives apply the locks that readers take, and a way to say what changed.
-func (d *directory) attachReplica(name string, db *apply.Database) error {
-	fd, err := d.sb.open(name+dbfile.SuffixSHM, unix.O_RDWR)
-	if err != nil {
-		return err
-	}
-	locks := &readerLocks{fd: fd}
-	d.locks = append(d.locks, locks)
-	if err := locks.hold(); err != nil {
-		return fmt.Errorf("lock the wal-index of %s: %w", db.Status().Path, err)
-	}
-	db.Attach(&replicaMount{locks, d})
-	return nil
 }
 
 // changed tells the kernel that the entry called name, its size or its

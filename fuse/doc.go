@@ -69,8 +69,8 @@
 // So nothing is opened in such a request, or with that mutex held. The question
 // for a lock is asked with it held: it waits for nothing.
 //
-// 5. While requests are served no other path under a mount is walked by the
-// daemon.
+// 5. While requests of apps are served no other path under a mount is walked by
+// the daemon.
 //
 // # When the daemon dies
 //
@@ -79,6 +79,29 @@
 // new daemon that replaced the mount would give others the same files under
 // other locks. So a stale mount is replaced only when no process has files of
 // it open; [BusyError] names those that do.
+//
+// # Start
+//
+// Nobody may open a database below the mount, unseen, while weir starts. So a
+// directory is mounted before its databases are opened, with a gate: apps wait
+// in the file system's root until all databases of the daemon are open, and get
+// an error if that fails; then the mount is taken away. The gate is in the
+// question for the root's attributes, which the kernel asks before it looks up
+// a name there. It holds no lock then: an app that waited within a look-up or a
+// creation would have the daemon wait, which looks up names, too. The daemon
+// passes, and is told by its threads.
+//
+// The mount of a dead daemon stays until the databases are open, and hides the
+// files as well as ours would. The daemon looks below it by a thread that has a
+// mount namespace of its own and takes the dead mount away there; the same
+// thread has SQLite roll a hot journal back, by path. Then the mount is attached
+// below the dead one (MOVE_MOUNT_BENEATH, Linux 6.5), which is taken away. If
+// the start fails before that, the dead mount is still there.
+//
+// A start asks no other FUSE file system, which may not answer: who has files
+// open is compared by what the kernel knows, and whether the daemon of a mount
+// that is in the way lives by the lock in .weir first, and within a time limit
+// then.
 //
 // A daemon that is killed, or crashes, while a thread of it waits for an answer
 // of its own mount would never end: the thread waits in the kernel for a server
@@ -93,7 +116,8 @@
 //
 // # Lock order
 //
-// The lock under which files of the own mount are opened; a database's mutex in
-// the middle, then the log's. Nothing here holds a lock while it calls the
-// middle, and the middle's question for locks takes none.
+// The lock under which files of the own mount are opened; the directory's, which
+// guards its lists of databases; a database's mutex in the middle, then the
+// log's. Nothing here holds a lock while it calls the middle, and the middle's
+// question for locks takes none.
 package fuse

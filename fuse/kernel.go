@@ -27,9 +27,11 @@ type superblock struct {
 	server  *fuse.Server
 	serving chan struct{} // closed when the server has ended
 	private int           // descriptor of the private mount's root, or -1
+	gate    *gate
 }
 
-// newSuperblock makes the file system and starts to serve it.
+// newSuperblock makes the file system and starts to serve it, with its gate
+// closed.
 func newSuperblock(root fs.InodeEmbedder, attrTimeout time.Duration, passthrough bool, logger *slog.Logger) (*superblock, error) {
 	dev, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -54,13 +56,14 @@ func newSuperblock(root fs.InodeEmbedder, attrTimeout time.Duration, passthrough
 	if !passthrough {
 		opt.DisabledCapabilities = fuse.CAP_PASSTHROUGH
 	}
-	server, err := fuse.NewServer(fs.NewNodeFS(root, opt), fmt.Sprintf("/dev/fd/%d", dev), &opt.MountOptions)
+	gate := newGate()
+	server, err := fuse.NewServer(&gated{fs.NewNodeFS(root, opt), gate}, fmt.Sprintf("/dev/fd/%d", dev), &opt.MountOptions)
 	if err != nil {
 		unix.Close(private)
 		unix.Close(dev)
 		return nil, fmt.Errorf("serve fuse: %w", err)
 	}
-	s := &superblock{server: server, serving: make(chan struct{}), private: private}
+	s := &superblock{server: server, serving: make(chan struct{}), private: private, gate: gate}
 	go func() {
 		defer close(s.serving)
 		server.Serve()
@@ -139,8 +142,9 @@ func newMount(dev int) (int, error) {
 	return m, nil
 }
 
-// attach shows the file system at path; the private mount stays writable.
-func (s *superblock) attach(path string, readOnly bool) error {
+// attach shows the file system at path; the private mount stays writable. The
+// flags are of move_mount(2).
+func (s *superblock) attach(path string, readOnly bool, flags int) error {
 	m, err := unix.OpenTree(s.private, "", unix.AT_EMPTY_PATH|unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
 	if err != nil {
 		return fmt.Errorf("clone mount: %w", err)
@@ -151,7 +155,7 @@ func (s *superblock) attach(path string, readOnly bool) error {
 			return fmt.Errorf("make mount read-only: %w", err)
 		}
 	}
-	if err := unix.MoveMount(m, "", unix.AT_FDCWD, path, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+	if err := unix.MoveMount(m, "", unix.AT_FDCWD, path, unix.MOVE_MOUNT_F_EMPTY_PATH|flags); err != nil {
 		return fmt.Errorf("mount on %s: %w", path, err)
 	}
 	return nil

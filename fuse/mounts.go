@@ -9,8 +9,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
 
 	"weir/fuse/internal/scrub"
 	"weir/stream"
@@ -73,6 +76,7 @@ func Mount(ctx context.Context, cfg Config) (*Mounts, error) {
 	}
 	m := &Mounts{databases: cfg.Databases, guard: &guard{command: cfg.Guard, logger: cfg.Logger}}
 	if err := m.mount(cfg); err != nil {
+		m.decide(fuse.EIO)
 		for _, d := range slices.Backward(m.dirs) {
 			err = errors.Join(err, d.unmount(unmountLazily), d.close())
 		}
@@ -90,28 +94,110 @@ func Mount(ctx context.Context, cfg Config) (*Mounts, error) {
 	return m, nil
 }
 
-// mount opens all directories before it mounts the first, outer before inner.
+// mount mounts first and opens the databases then, while apps wait at the gate:
+// nobody can open one unseen. Where the mount of a dead daemon hides them it
+// stays until they are open.
 func (m *Mounts) mount(cfg Config) error {
-	for _, group := range byDirectory(cfg.Databases) {
-		d, err := openDirectory(group.path, group.replica, cfg.Passthrough, cfg.Logger)
-		if err != nil {
-			return err
-		}
-		d.guard = m.guard
-		m.dirs = append(m.dirs, d)
-		d.scrub = scrub.Timing{After: cfg.ScrubEvery, Every: cfg.ScrubEvery}
-		for _, db := range group.databases {
-			if err := d.add(db); err != nil {
-				return err
-			}
-		}
+	if err := m.open(cfg); err != nil {
+		return err
 	}
 	for _, d := range m.dirs {
-		if err := d.mount(); err != nil {
+		if err := d.begin(cfg.Passthrough); err != nil {
 			return fmt.Errorf("mount %s: %w", d.path, err)
 		}
 	}
+	targets := m.targets()
+	for _, db := range cfg.Databases {
+		if err := m.directory(db).add(db, targets); err != nil {
+			return err
+		}
+	}
+	for _, d := range m.dirs {
+		if err := d.replaceStale(); err != nil {
+			return fmt.Errorf("mount %s: %w", d.path, err)
+		}
+	}
+	m.decide(fuse.OK)
 	return nil
+}
+
+// open opens all directories, outer before inner, and changes nothing yet.
+func (m *Mounts) open(cfg Config) error {
+	groups := byDirectory(cfg.Databases)
+	below, err := weirIsMounted()
+	if err != nil {
+		return err
+	}
+	openAll := func() error {
+		for _, g := range groups {
+			d, err := openDirectory(g.path, g.replica, below, cfg.Logger)
+			if err != nil {
+				return err
+			}
+			d.guard = m.guard
+			d.scrub = scrub.Timing{After: cfg.ScrubEvery, Every: cfg.ScrubEvery}
+			m.dirs = append(m.dirs, d)
+		}
+		return nil
+	}
+	if below {
+		err = apart(openAll)
+	} else {
+		err = openAll()
+	}
+	if err != nil {
+		return err
+	}
+	return m.checkStale()
+}
+
+// checkStale looks for dead mounts. What is in a directory with one is replaced
+// with it. One that is in a directory without is taken away at once.
+func (m *Mounts) checkStale() error {
+	for _, d := range m.dirs {
+		if err := d.checkStale(); err != nil {
+			return err
+		}
+	}
+	for _, d := range m.dirs {
+		outer := m.around(d)
+		if outer == nil {
+			continue
+		}
+		if d.stale && !outer.stale {
+			if err := uncover(d.target); err != nil {
+				return err
+			}
+		}
+		d.stale = outer.stale
+	}
+	return nil
+}
+
+// around is the directory of ours that d is in, or nil.
+func (m *Mounts) around(d *directory) (outer *directory) {
+	for _, other := range m.dirs {
+		if other != d && strings.HasPrefix(d.target, strings.TrimSuffix(other.target, "/")+"/") {
+			outer = other
+		}
+	}
+	return outer
+}
+
+func (m *Mounts) targets() (all []string) {
+	for _, d := range m.dirs {
+		all = append(all, d.target)
+	}
+	return all
+}
+
+// decide lets apps in, or has them fail.
+func (m *Mounts) decide(status fuse.Status) {
+	for _, d := range m.dirs {
+		if d.sb != nil {
+			d.sb.gate.decide(status)
+		}
+	}
 }
 
 // group is the databases of one directory.
@@ -139,7 +225,7 @@ func byDirectory(databases []Database) []*group {
 
 // follow feeds the replica db from its upstream until stop is called.
 func (m *Mounts) follow(ctx context.Context, db Database, opt stream.FollowOptions) {
-	replica := m.directory(db).applies[filepath.Base(db.Path)]
+	replica := m.directory(db).applied(filepath.Base(db.Path))
 	m.following.Go(func() {
 		err := stream.Follow(ctx, db.Upstream.URL, db.Upstream.Path, replica, opt)
 		if err != nil && ctx.Err() == nil {
@@ -157,10 +243,10 @@ func (m *Mounts) directory(db Database) *directory {
 func (m *Mounts) Register(s *stream.Server) {
 	for _, db := range m.databases {
 		d, name := m.directory(db), filepath.Base(db.Path)
-		if replica, ok := d.applies[name]; ok {
+		if replica := d.applied(name); replica != nil {
 			s.Add(db.Path, &servedReplica{replica, d, name, db.Upstream})
 		} else {
-			s.Add(db.Path, &servedPrimary{d.captures[name], d, name})
+			s.Add(db.Path, &servedPrimary{d.captured(name), d, name})
 		}
 	}
 }

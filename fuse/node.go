@@ -35,7 +35,7 @@ func (n *node) captured(name string) (*capture.Database, dbfile.Role) {
 		return nil, dbfile.RoleOther
 	}
 	db, role := dbfile.RoleOf(name)
-	return n.dir.captures[db], role
+	return n.dir.captured(db), role
 }
 
 // self is captured for n's own entry.

@@ -1,8 +1,6 @@
 package fuse
 
 import (
-	"bufio"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -44,44 +42,6 @@ func (e *BusyError) Error() string {
 
 // Unwrap makes a BusyError an EBUSY.
 func (e *BusyError) Unwrap() error { return syscall.EBUSY }
-
-// mountInfo is a mount as /proc/self/mountinfo has it.
-type mountInfo struct {
-	id     int
-	path   string
-	fsType string
-}
-
-// mountAt finds the topmost mount on path; ok is false where there is none.
-func mountAt(path string) (m mountInfo, ok bool, err error) {
-	f, err := os.Open("/proc/self/mountinfo")
-	if err != nil {
-		return m, false, err
-	}
-	defer f.Close()
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		if at, good := parseMount(lines.Text()); good && at.path == path {
-			m, ok = at, true
-		}
-	}
-	return m, ok, nil
-}
-
-// parseMount reads a line of mountinfo (proc(5)).
-func parseMount(line string) (m mountInfo, ok bool) {
-	head, tail, ok := strings.Cut(line, " - ")
-	fields, rest := strings.Fields(head), strings.Fields(tail)
-	if !ok || len(fields) < 5 || len(rest) < 1 {
-		return m, false
-	}
-	id, err := strconv.Atoi(fields[0])
-	return mountInfo{id: id, path: unescape(fields[4]), fsType: rest[0]}, err == nil
-}
-
-// unescape undoes the octal escapes of blanks and backslashes in mountinfo.
-func unescape(s string) string {
-	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(s)
-}
 
 // holdersOf lists the processes but this one that have a file open for which
 // match holds; pid and fd name it under /proc. An fd of "cwd" is the working
@@ -158,25 +118,5 @@ func sameFile(files []fileID) func(pid, fd string) bool {
 	return func(pid, fd string) bool {
 		id, err := identify("/proc/" + pid + "/fd/" + fd)
 		return err == nil && slices.Contains(files, id)
-	}
-}
-
-// replaceStale takes away the mount of a dead daemon on path, if there is one.
-func replaceStale(path string) error {
-	for {
-		m, ok, err := mountAt(path)
-		if err != nil || !ok || m.fsType != fsType {
-			return err
-		}
-		var st unix.Statfs_t
-		if err := unix.Statfs(path, &st); !errors.Is(err, unix.ENOTCONN) {
-			return fmt.Errorf("%s is mounted by another weir that is running; stop that one first", path)
-		}
-		if holders := holdersOf(onMount(m)); len(holders) > 0 {
-			return &BusyError{Path: path, Holders: holders, Reason: "it still has files open on the mount of a weir that died; restart it, then start weir again"}
-		}
-		if err := unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); err != nil {
-			return fmt.Errorf("unmount the stale mount on %s: %w", path, err)
-		}
 	}
 }

@@ -23,8 +23,8 @@ func (m *replicaMount) Changed(name string) { m.dir.changed(name) }
 
 // unready tells whether name is a replica that has nothing to show yet.
 func (d *directory) unready(name string) bool {
-	replica, ok := d.applies[name]
-	if !ok {
+	replica := d.applied(name)
+	if replica == nil {
 		return false
 	}
 	select {

@@ -18,11 +18,11 @@ const (
 
 // unmount takes the mount away. EBUSY becomes a [BusyError].
 func (d *directory) unmount(flags int) error {
-	if d.sb == nil {
+	if !d.attached {
 		return nil
 	}
 	m, mounted, err := mountAt(d.target)
-	if err != nil || !mounted || m.fsType != fsType {
+	if err != nil || !mounted || !m.ours() {
 		return err
 	}
 	var busy *BusyError
@@ -68,6 +68,9 @@ func (d *directory) close() error {
 	}
 	if d.root != nil {
 		errs = append(errs, d.root.Close())
+	}
+	if d.tree >= 0 {
+		errs = append(errs, unix.Close(d.tree))
 	}
 	return errors.Join(errs...)
 }

@@ -33,6 +33,8 @@ func runChild(job string, args []string) int {
 		return complainOf(childLoad(args[0]))
 	case "audits":
 		return complainOf(childAudits(args[0]))
+	case "peek":
+		return complainOf(childPeek(args[0], args[1]))
 	}
 	db, err := openSQLite(args[0])
 	if err == nil {
@@ -228,7 +230,7 @@ func clients() []client {
 func command(args ...string) *exec.Cmd {
 	cmd := exec.Command(args[0], args[1:]...)
 	switch args[0] {
-	case "weir", "host", "sql", "audit", "hold", "survey", "dump", "load", "audits":
+	case "weir", "host", "sql", "audit", "hold", "survey", "dump", "load", "audits", "peek":
 		cmd = exec.Command(os.Args[0], args[1:]...)
 		cmd.Env = append(os.Environ(), childVar+"="+args[0])
 	}

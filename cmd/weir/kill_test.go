@@ -191,9 +191,6 @@ func (k *killing) restart(v victim) {
 		n.exitCode()
 	}
 	time.Sleep(time.Duration(k.rnd.IntN(100)) * time.Millisecond)
-	if v.replica {
-		k.stopOpening()
-	}
 	for _, n := range dead {
 		if k.revive(n) {
 			k.tally[v.name].named++

@@ -40,18 +40,6 @@ func (k *killing) replaceReaders() {
 	}
 }
 
-// stopOpening ends the readers that open the database again and again. Weir takes a dead mount away before it has mounted
-// anew, and who opens the database in between has the file itself.
-func (k *killing) stopOpening() {
-	k.t.Helper()
-	for _, r := range k.readers {
-		if r.does.Reopen {
-			r.sigkill()
-			k.judge(r, time.Time{})
-		}
-	}
-}
-
 // endReaders ends all readers. What they met after broken, unless that is zero, does not count.
 func (k *killing) endReaders(broken time.Time) {
 	k.t.Helper()

@@ -73,8 +73,9 @@ func (b *background) reap() (lines []string) {
 	return lines
 }
 
-// cleanErrors are what SQLite says where a file can't be opened, read or written, before the system's reason.
-var cleanErrors = []string{"disk I/O error", "unable to open database file"}
+// cleanErrors are what SQLite says where a file can't be opened, read or written, before the system's reason; and where
+// it can't look, before it begins a journal, whether its database is still at its path.
+var cleanErrors = []string{"disk I/O error", "unable to open database file", dbMoved}
 
 // endWriters ends the writers: those that could not go on are killed, the others end by themselves.
 func (k *killing) endWriters(v victim) {
@@ -143,10 +144,10 @@ func (k *killing) audit() error {
 }
 
 // busyPID is a process that a BusyError names.
-var busyPID = regexp.MustCompile(`is in use by process (.*?): it (still has files open|opened the database before)`)
+var busyPID = regexp.MustCompile(`is in use by process (.*?): it still has files open`)
 
-// revive starts a node that was killed. Where weir says that processes have files open, on its dead mount or since that
-// was taken away, those must be apps of this test; they are ended, and it is started again.
+// revive starts a node that was killed. Where weir says that processes have files open on its dead mount, those must be
+// apps of this test; they are ended, and it is started again.
 func (k *killing) revive(n *node) (named bool) {
 	k.t.Helper()
 	for {

@@ -1,0 +1,120 @@
+package fuse
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"weir/fuse/internal/apply"
+	"weir/fuse/internal/capture"
+	"weir/fuse/internal/dbfile"
+	"weir/fuse/internal/rollback"
+)
+
+// add opens a database for capture, or, where it is a replica, for apply.
+// Mounted are all directories that may be mounted over.
+func (d *directory) add(of Database, mounted []string) error {
+	name := filepath.Base(of.Path)
+	if err := d.checkUnused(name); err != nil {
+		return err
+	}
+	if of.Upstream != nil {
+		return d.addReplica(of, name)
+	}
+	if err := d.rollBack(of.Path, name, mounted); err != nil {
+		return err
+	}
+	lock := &writerLock{inside: &d.inside, name: name}
+	db, err := capture.Open(d.root, name, capture.Options{Path: of.Path, Logger: d.logger, Intercepted: !d.passthrough, Locks: lock, Scrub: d.scrub})
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.captures[name] = db
+	d.locks = append(d.locks, lock)
+	return nil
+}
+
+func (d *directory) addReplica(of Database, name string) error {
+	db, err := apply.Open(d.root, name, apply.Options{Path: of.Path, Upstream: of.Upstream.URL, Logger: d.logger, Scrub: d.scrub})
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	d.applies[name] = db
+	d.mu.Unlock()
+	return d.attachReplica(name, db)
+}
+
+// rollBack rolls back the hot journal of a database, if there is one. SQLite
+// opens files by path, here and where a super-journal says, so it must see what
+// is below the mounts.
+func (d *directory) rollBack(path, name string, mounted []string) error {
+	if _, err := d.root.Stat(name + dbfile.SuffixJournal); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return apart(func() error {
+		for _, target := range mounted {
+			if err := uncover(target); err != nil {
+				return err
+			}
+		}
+		return rollback.Journal(path)
+	})
+}
+
+// captured is the primary called name, nil where there is none.
+func (d *directory) captured(name string) *capture.Database {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.captures[name]
+}
+
+// applied is the replica called name, nil where there is none.
+func (d *directory) applied(name string) *apply.Database {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.applies[name]
+}
+
+// checkUnused refuses a database that a process has open: it would go on
+// behind the mount's back.
+func (d *directory) checkUnused(name string) error {
+	var files []fileID
+	for _, role := range []dbfile.Role{dbfile.RoleDatabase, dbfile.RoleWAL, dbfile.RoleSHM} {
+		id, err := identify(d.below(name + role.Suffix()))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		files = append(files, id)
+	}
+	if len(files) == 0 {
+		return nil
+	}
+	if holders := holdersOf(sameFile(files)); len(holders) > 0 {
+		return &BusyError{Path: filepath.Join(d.path, name), Holders: holders, Reason: "it opened the database before weir was mounted; stop it, then start weir"}
+	}
+	return nil
+}
+
+// attachReplica gives apply the locks that readers take, and a way to say what changed.
+func (d *directory) attachReplica(name string, db *apply.Database) error {
+	fd, err := d.sb.open(name+dbfile.SuffixSHM, unix.O_RDWR)
+	if err != nil {
+		return err
+	}
+	locks := &readerLocks{fd: fd}
+	d.locks = append(d.locks, locks)
+	if err := locks.hold(); err != nil {
+		return fmt.Errorf("lock the wal-index of %s: %w", db.Status().Path, err)
+	}
+	db.Attach(&replicaMount{locks, d})
+	return nil
+}
