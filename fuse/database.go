@@ -110,11 +110,11 @@ func (d *directory) attachReplica(name string, db *apply.Database) error {
 	if err != nil {
 		return err
 	}
-	locks := &readerLocks{fd: fd}
-	d.locks = append(d.locks, locks)
-	if err := locks.hold(); err != nil {
+	m := &replicaMount{readerLocks: &readerLocks{fd: fd}, dir: d, files: make(map[string]int)}
+	d.locks = append(d.locks, m)
+	if err := m.hold(); err != nil {
 		return fmt.Errorf("lock the wal-index of %s: %w", db.Status().Path, err)
 	}
-	db.Attach(&replicaMount{locks, d})
+	db.Attach(m)
 	return nil
 }

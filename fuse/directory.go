@@ -155,7 +155,7 @@ func (d *directory) serve() error {
 	data.RootNode = d.node
 	timeout := forever
 	if d.readOnly {
-		timeout = time.Second // the daemon changes files by itself; it says so, but for a growing WAL
+		timeout = time.Second // the daemon writes files by itself: the kernel knows of their sizes, and not of their times
 	}
 	if d.sb, err = newSuperblock(d.node, timeout, d.passthrough, d.logger); err != nil {
 		return err
@@ -176,8 +176,7 @@ func (d *directory) newNode(data *fusefs.LoopbackRoot) *node {
 	return &node{LoopbackNode: fusefs.LoopbackNode{RootData: data}, dir: d}
 }
 
-// changed tells the kernel that the entry called name, its size or its
-// existence, is not what it was.
+// changed tells the kernel that the entry called name is not what it was.
 func (d *directory) changed(name string) {
 	if child := d.node.GetChild(name); child != nil {
 		child.NotifyContent(-1, 0)
@@ -199,7 +198,7 @@ func (d *directory) readAt(name string, b []byte, off int64) error {
 func (d *directory) opened(f *fusefs.LoopbackFile, db *capture.Database, role dbfile.Role) (fusefs.FileHandle, uint32, syscall.Errno) {
 	switch {
 	case d.readOnly:
-		return openFile{f}, fuse.FOPEN_NOFLUSH | fuse.FOPEN_KEEP_CACHE, 0
+		return replicaFile{openFile{f}}, fuse.FOPEN_NOFLUSH | fuse.FOPEN_KEEP_CACHE, 0
 	case db == nil:
 		return openFile{f}, fuse.FOPEN_KEEP_CACHE, 0
 	}

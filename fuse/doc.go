@@ -30,7 +30,9 @@
 // cached. On a primary every write comes here anyway. A replica's files are
 // written below the mount, and the cache is made to follow each write; the
 // wal-index, which readers have mapped, is stored into it in place. Reads wait for no lock of the middle, so a
-// notification that has to wait for one in flight does not wait for long.
+// notification that has to wait for one in flight does not wait for long. Their
+// sizes change through the private mount: the kernel has those in order with what
+// it is told of a file otherwise, which may be late.
 //
 // POSIX locks stay in the kernel, on the mount's inodes: SQLite's locking
 // costs no round trip, and the daemon does not see it. Where capture must know
@@ -52,8 +54,11 @@
 //
 // 1. The daemon does no data I/O through its own mounts. It opens there, by the
 // private mount, one wal-index for each replica, to lock it, before readers
-// come; each database of a primary, to ask for its locks; and a wal-index for as
-// long as it takes to ask who holds its read-marks.
+// come; a replica's files, to change their sizes; each database of a primary, to
+// ask for its locks; and a wal-index for as long as it takes to ask who holds its
+// read-marks. A replica's sizes change with the middle's locks held. The kernel
+// locks the inode meanwhile, and pages that readers wait for; requests of none of
+// them wait for the middle.
 //
 // 2. A process that ends with files of its own mount open sends FLUSH to
 // itself and never ends. So handles of a replica, and those that a primary's

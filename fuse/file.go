@@ -40,6 +40,21 @@ func (f openFile) Read(_ context.Context, dest []byte, off int64) (fuse.ReadResu
 	return fuse.ReadResultData(dest[:n]), 0
 }
 
+// replicaFile is an open file in a directory of replicas.
+type replicaFile struct{ openFile }
+
+var _ = (fs.FileAllocater)(replicaFile{})
+
+// Allocate makes the file long enough, and allocates nothing: only the daemon
+// asks, to have the file grow.
+func (f replicaFile) Allocate(_ context.Context, off, size uint64, _ uint32) syscall.Errno {
+	fd, ok := f.PassthroughFd()
+	if !ok {
+		return syscall.EBADF
+	}
+	return fs.ToErrno(unix.Ftruncate(fd, int64(off+size)))
+}
+
 // databaseFile is an open database of a primary. The kernel caches it, and
 // every write comes here.
 type databaseFile struct {

@@ -1,7 +1,10 @@
 package fuse
 
 import (
+	"errors"
 	"fmt"
+	"os"
+	"sync"
 	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fs"
@@ -14,6 +17,9 @@ import (
 type replicaMount struct {
 	*readerLocks
 	dir *directory
+
+	mu    sync.Mutex
+	files map[string]int // what sizes are changed by: open in the private mount. Guarded by mu.
 }
 
 var _ = (apply.Mount)((*replicaMount)(nil))
@@ -35,14 +41,71 @@ func (d *directory) unready(name string) bool {
 	}
 }
 
+// Resize has the kernel change the size, so that it distrusts what it is told of the file meanwhile, or was before. It has
+// the file for as long as the mount is there, for of a file that it has to look up it knows no more than the answer.
+func (m *replicaMount) Resize(name string, size int64) error {
+	if m.dir.unready(name) {
+		return m.dir.resizeHidden(name, size)
+	}
+	fd, err := m.inMount(name)
+	if err != nil {
+		return err
+	}
+	_, err = uninterrupted(func() (int, error) { return 0, setSize(fd, size) })
+	return err
+}
+
+// inMount opens a file in the private mount, unless it is open there.
+func (m *replicaMount) inMount(name string) (fd int, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	fd, ok := m.files[name]
+	if ok {
+		return fd, nil
+	}
+	fd, err = uninterrupted(func() (int, error) { return m.dir.sb.open(name, unix.O_RDWR) })
+	if err == nil {
+		m.files[name] = fd
+	}
+	return fd, err
+}
+
+// setSize makes a file grow by fallocate(2): with ftruncate(2) the kernel drops all that it has cached of it.
+func setSize(fd int, size int64) error {
+	var st unix.Statx_t
+	if err := unix.Statx(fd, "", unix.AT_EMPTY_PATH|unix.AT_STATX_DONT_SYNC, unix.STATX_SIZE, &st); err != nil {
+		return err
+	}
+	if size > int64(st.Size) {
+		return unix.Fallocate(fd, 0, 0, size)
+	}
+	return unix.Ftruncate(fd, size)
+}
+
+// resizeHidden changes the size of a file that nobody has seen in the mount.
+func (d *directory) resizeHidden(name string, size int64) error {
+	f, err := d.root.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Truncate(size), f.Close())
+}
+
+// Close closes what is open in the private mount.
+func (m *replicaMount) Close() error {
+	errs := []error{m.readerLocks.Close()}
+	for _, fd := range m.files {
+		errs = append(errs, unix.Close(fd))
+	}
+	return errors.Join(errs...)
+}
+
 // storeMax is how many bytes of a write are stored into the cache; what is
 // before them is dropped from it.
 const storeMax = 128 << 10
 
 // Wrote has the kernel's cache of a file follow a write. Its end at least is
-// stored: that is what readers want next, and tells the kernel the file's size.
-// An invalidation would have it ask for that, but it distrusts an answer that
-// another invalidation overtakes.
+// stored: that is what readers want next.
 func (m *replicaMount) Wrote(name string, off, n int64) error {
 	child := m.cached(name)
 	if child == nil {

@@ -29,6 +29,8 @@ func runChild(job string, args []string) int {
 		return run(context.Background(), args, os.Stdin, os.Stdout, os.Stderr)
 	case "host":
 		return complain(becomeHost(args))
+	case "frames":
+		return complainOf(childFrames(args[0]))
 	case "load":
 		return complainOf(childLoad(args[0]))
 	case "audits":
@@ -230,7 +232,7 @@ func clients() []client {
 func command(args ...string) *exec.Cmd {
 	cmd := exec.Command(args[0], args[1:]...)
 	switch args[0] {
-	case "weir", "host", "sql", "audit", "hold", "survey", "dump", "load", "audits", "peek":
+	case "weir", "host", "sql", "audit", "hold", "survey", "dump", "load", "audits", "peek", "frames":
 		cmd = exec.Command(os.Args[0], args[1:]...)
 		cmd.Env = append(os.Environ(), childVar+"="+args[0])
 	}

@@ -38,6 +38,7 @@ type FS struct {
 	tree  *tree
 	files map[uint64]*os.File // contents, open for as long as the file system is mounted
 	ops   []Op
+	late  func(path string) // nil: no answer is
 	spool *os.File          // what was written, in order
 	end   int64             // of the spool
 	paths map[uint64]string // by inode: where it was before it was removed
@@ -125,6 +126,14 @@ func (f *FS) closeFiles() error {
 		errs = append(errs, f.spool.Close())
 	}
 	return errors.Join(errs...)
+}
+
+// Late has a function called before the kernel is told of the size of the file at a path, which may change meanwhile. It may
+// be called by many goroutines at once, and must not use the mount.
+func (f *FS) Late(late func(path string)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.late = late
 }
 
 // Len is the number of operations recorded so far.
@@ -226,8 +235,8 @@ func contents(dir string, ino uint64) string {
 	return filepath.Join(dir, strconv.FormatUint(ino, 10))
 }
 
-// stat fills in an inode's attributes.
-func (f *FS) stat(ino uint64, out *fuse.Attr) {
+// stat fills in an inode's attributes. They may be told late.
+func (f *FS) stat(ino uint64, out *fuse.Attr) (late func(path string)) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	n := f.tree.inodes[ino]
@@ -236,6 +245,7 @@ func (f *FS) stat(ino uint64, out *fuse.Attr) {
 	out.Owner = fuse.Owner{Uid: n.uid, Gid: n.gid}
 	mtime, ctime := time.Unix(0, n.mtime), time.Unix(0, n.ctime)
 	out.SetTimes(&mtime, &mtime, &ctime)
+	return f.late
 }
 
 func (f *FS) attr(ino uint64) attr {

@@ -61,7 +61,9 @@ var _ = (fs.NodeGetattrer)((*node)(nil))
 
 // Getattr implements [fs.NodeGetattrer].
 func (n *node) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
-	n.fs.stat(n.ino, &out.Attr)
+	if late := n.fs.stat(n.ino, &out.Attr); late != nil {
+		late(n.path())
+	}
 	return 0
 }
 

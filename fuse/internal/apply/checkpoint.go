@@ -222,6 +222,9 @@ func (d *Database) sync(f *os.File, what string) error {
 // copyFrames copies the frames after from up to to into the database, the last of each page, in the
 // order of pages.
 func (d *Database) copyFrames(from, to, size uint32) error {
+	if err := d.growFile(size); err != nil {
+		return err
+	}
 	list := make([]uint64, 0, to-from) // pgno, frame
 	for n := from + 1; n <= to; n++ {
 		list = append(list, uint64(d.index.pgno(n))<<32|uint64(n))
@@ -247,25 +250,30 @@ func (d *Database) copyFrames(from, to, size uint32) error {
 	return written.end()
 }
 
-// settleFile gives the database its size and makes it durable.
+// growFile makes the database long enough for size pages, before one of them is written.
+func (d *Database) growFile(size uint32) error {
+	n := int64(size) * int64(d.tail.hdr.PageSize)
+	fi, err := d.file.Stat()
+	if err != nil || fi.Size() >= n {
+		return err
+	}
+	return resize(d.attached(), d.file, d.name, n)
+}
+
+// settleFile cuts the database to its size and makes it durable.
 func (d *Database) settleFile(hdr dbfile.IndexHeader) error {
 	size := int64(hdr.Size) * int64(hdr.PageSize)
 	fi, err := d.file.Stat()
 	if err != nil {
 		return err
 	}
-	if err := d.file.Truncate(size); err != nil {
-		return fmt.Errorf("checkpoint: %w", err)
+	if fi.Size() != size {
+		if err := resize(d.attached(), d.file, d.name, size); err != nil {
+			return fmt.Errorf("checkpoint: %w", err)
+		}
 	}
 	if err := d.sync(d.file, "database"); err != nil {
 		return fmt.Errorf("checkpoint: %w", err)
 	}
-	if fi.Size() == size {
-		return nil
-	}
-	d.changed(d.name)
-	if fi.Size() > size {
-		return nil
-	}
-	return d.wrote(d.name, fi.Size(), size-fi.Size()) // pages that were never written
+	return nil
 }

@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"errors"
 	"flag"
 	"io"
 	"os"
@@ -68,6 +69,18 @@ func (m *copyMount) Changed(name string) {
 	if err != nil {
 		panic(err)
 	}
+}
+
+// Resize resizes the file and the copy.
+func (m *copyMount) Resize(name string, size int64) error {
+	if err := os.Truncate(filepath.Join(m.from, name), size); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(filepath.Join(m.to, name), os.O_WRONLY|os.O_CREATE, 0o644)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Truncate(size), f.Close())
 }
 
 func (m *copyMount) Wrote(name string, off, n int64) error {

@@ -53,23 +53,33 @@
 // the first, of pages before nBackfill. The file is always written first: what
 // the kernel reads anew in between is not older than what is published.
 //
+// The size is another matter. The kernel keeps it, asks for it, and may get an
+// answer late; readers get a short read then, where a file has grown meanwhile.
+// So it is the mount that changes sizes ([Mount].Resize), in order with such
+// questions: a file grows before it is written to, the WAL and the wal-index by
+// chunks. What is behind the frames of the WAL means nothing: mxFrame says where
+// they end, and without a wal-index their salts and checksums.
+//
 // Rule 6. Applying never waits for a reader that stays. A reader that stays pins its
 // snapshot, and the WAL grows.
 //
 // # Durable order
 //
 //	apply       1 the transaction is appended to the log
-//	            2 its frames are appended to the WAL, last the commit frame
+//	            2 its frames are appended to the WAL, which is made long enough,
+//	              last the commit frame
 //	            3 the wal-index header is published
 //	            4 the log is published
 //	checkpoint  1 the log is synced
 //	            2 the WAL is synced
-//	            3 pages are written to the database
-//	            4 if that was all: the database gets its size and is synced
-//	            5 nBackfill is published
+//	            3 the database is made long enough
+//	            4 pages are written to it
+//	            5 if that was all: it is cut to its size and synced
+//	            6 nBackfill is published
 //	restart     1 WAL header and frame 1, page 1 as it is, are written at once
 //	            2 the wal-index header is published
 //	            3 the WAL is synced; only then a second frame is written
+//	            4 a long WAL is cut
 //	snapshot    1 the pages are written to a file aside, and verified
 //	            2 the log begins anew at the snapshot's position
 //	            3 the file is synced and renamed into place
@@ -121,6 +131,6 @@
 // beginning of a transaction or snapshot to its end. Everything published
 // changes under mu too, so that [Database.Snapshot] can read a page under mu
 // alone. The [Mount] is called under any of these, because what it is told must be
-// known before readers see the change; it must not call back, and no reader's
-// request that it may have to wait for may need these locks.
+// known before readers see the change; it must not call back, and no request
+// that it may have to wait for, of a reader or of its own, may need these locks.
 package apply

@@ -76,6 +76,9 @@ func (x *index) grow(i int) error {
 	for !x.has(i) {
 		chunks := *x.chunks.Load()
 		off := int64(len(chunks)) * chunkSize
+		if err := resize(x.mount, x.file, x.name, off+chunkSize); err != nil {
+			return err
+		}
 		if err := allocate(x.file, off, chunkSize); err != nil {
 			return fmt.Errorf("grow wal-index to %d bytes: %w", off+chunkSize, err)
 		}

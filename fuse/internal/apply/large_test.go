@@ -13,24 +13,27 @@ import (
 	"weir/stream"
 )
 
-// toldMount notes which entries have another size.
+// toldMount notes what gets another size.
 type toldMount struct {
 	Mount
-	names []string
+	mu    sync.Mutex
+	names map[string]bool // guarded by mu
 }
 
-func (m *toldMount) Changed(name string) {
-	m.names = append(m.names, name)
-	m.Mount.Changed(name)
+func (m *toldMount) Resize(name string, size int64) error {
+	m.mu.Lock()
+	m.names[name] = true
+	m.mu.Unlock()
+	return m.Mount.Resize(name, size)
 }
 
 // TestLongWAL pins a snapshot until the wal-index needs more than one chunk: the mount is told
 // before readers need it.
 func TestLongWAL(t *testing.T) {
 	s, r := newSource(t, 512, "wal"), newReplica(t)
-	told := &toldMount{Mount: r.attached()}
+	told := &toldMount{Mount: r.attached(), names: make(map[string]bool)}
 	r.Database.mu.Lock()
-	r.Database.mount = told
+	r.Database.mount, r.index.mount, r.tail.mount = told, told, told
 	r.Database.mu.Unlock()
 	r.apply(s.payloads...)
 	r.apply(s.grow(10000))
@@ -43,9 +46,11 @@ func TestLongWAL(t *testing.T) {
 		rd.want("begin", fmt.Sprint(s.n))
 		rd.want("end", "ok")
 	}
-	if got := told.names[len(told.names)-1]; got != "db"+dbfile.SuffixSHM {
-		t.Errorf("the mount was told of %q, want the wal-index last", told.names)
+	told.mu.Lock()
+	if !told.names["db"+dbfile.SuffixSHM] {
+		t.Errorf("the mount was told of %v, want the wal-index", told.names)
 	}
+	told.mu.Unlock()
 	long.want("check", "2")
 	long.want("end", "ok")
 	before := r.restarts()

@@ -1,6 +1,9 @@
 package apply
 
-import "fmt"
+import (
+	"fmt"
+	"os"
+)
 
 // Locks takes exclusive locks on bytes of the wal-index, where readers take theirs. TryLock does
 // not wait; it is false where a reader has the lock.
@@ -13,11 +16,15 @@ type Locks interface {
 type Mount interface {
 	Locks
 
-	// Changed says that the entry called name has another size, or has come.
+	// Changed says that the entry called name has come.
 	Changed(name string)
 
-	// Wrote says that n > 0 bytes at off of the file called name were written. When it returns,
-	// readers get them, and no byte that was there before, and the file is as long for them.
+	// Resize gives the file called name another size; what that adds is zeros. When it returns, readers
+	// have the size, and none that they ask for before replaces it.
+	Resize(name string, size int64) error
+
+	// Wrote says that n > 0 bytes at off of the file called name were written, within its size. When it
+	// returns, readers get them, and no byte that was there before.
 	Wrote(name string, off, n int64) error
 
 	// Store says the same of b at off in a file that readers have mapped. They keep their mapping,
@@ -29,7 +36,7 @@ type Mount interface {
 // nothing is checkpointed.
 func (d *Database) Attach(m Mount) {
 	d.mu.Lock()
-	d.mount = m
+	d.mount, d.tail.mount = m, m
 	if d.index != nil {
 		d.index.mount = m
 	}
@@ -44,11 +51,24 @@ func (d *Database) attached() Mount {
 	return d.mount
 }
 
-// changed says that a file of the database has another size, or has come. No reader knows of it yet.
+// changed says that a file of the database has come. No reader knows of it yet.
 func (d *Database) changed(name string) {
 	if m := d.attached(); m != nil {
 		m.Changed(name)
 	}
+}
+
+// resize gives a file of the database another size. Before there is a mount there are no readers.
+func resize(m Mount, f *os.File, name string, size int64) (err error) {
+	if m == nil {
+		err = f.Truncate(size)
+	} else {
+		err = m.Resize(name, size)
+	}
+	if err != nil {
+		return fmt.Errorf("give %s %d bytes: %w", name, size, err)
+	}
+	return nil
 }
 
 // wrote says that a file of the database was written below the mount; see [Mount]. The caller does

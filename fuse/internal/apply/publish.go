@@ -194,11 +194,8 @@ func (c *change) publish(pos stream.Pos) error {
 // before mxFrame says so.
 func (d *Database) enterFrames() error {
 	t := &d.tail
-	if last := dbfile.RegionOf(t.n); !d.index.has(last) {
-		if err := d.index.grow(last); err != nil {
-			return err
-		}
-		d.changed(d.name + dbfile.SuffixSHM)
+	if err := d.index.grow(dbfile.RegionOf(t.n)); err != nil {
+		return err
 	}
 	d.index.enter(t.base+1, t.pgnos)
 	return d.index.err()

@@ -25,6 +25,7 @@ func (d *Database) recover() error {
 	if d.file, err = d.root.OpenFile(d.name, os.O_RDWR, 0); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
+	d.tail.name = d.name + dbfile.SuffixWAL
 	if d.tail.file, err = d.companion(dbfile.SuffixWAL); err != nil {
 		return err
 	}

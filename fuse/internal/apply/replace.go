@@ -77,14 +77,13 @@ func (t *replacement) overwrite(pos stream.Pos) error {
 	if err := errors.Join(d.tail.file.Sync(), d.state.Remove(replacementName), t.file.Close()); err != nil {
 		return err
 	}
-	d.changed(d.name)
 	return nil
 }
 
 // copyTo writes the stage over the database. The caller holds mu.
 func (t *replacement) copyTo(d *Database) error {
 	size := int64(t.size()) * int64(t.sums.PageSize())
-	if err := d.file.Truncate(size); err != nil {
+	if err := resize(d.mount, d.file, d.name, size); err != nil {
 		return err
 	}
 	if _, err := io.Copy(io.NewOffsetWriter(d.file, 0), io.NewSectionReader(t.file, 0, size)); err != nil {

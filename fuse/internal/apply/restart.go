@@ -27,11 +27,7 @@ func (d *Database) restart(deadline time.Time) error {
 	if err := d.sync(d.tail.file, "WAL"); err != nil {
 		return fmt.Errorf("restart WAL: %w", err)
 	}
-	trimmed, err := d.tail.trim(trimFactor * restartFactor * d.checkpointFrames)
-	if trimmed {
-		d.changed(d.name + dbfile.SuffixWAL)
-	}
-	return err
+	return d.tail.trim(trimFactor * restartFactor * d.checkpointFrames)
 }
 
 // lockReaders locks the read-marks from first on, each as soon as it is free. It is not ok if one

@@ -128,7 +128,7 @@ func (d *Database) settle() error {
 		return err
 	}
 	d.index.setBackfill(d.hdr.MxFrame)
-	if err := d.tail.file.Truncate(0); err != nil {
+	if err := d.tail.resize(0); err != nil {
 		return err
 	}
 	if err := errors.Join(d.root.Remove(d.name+dbfile.SuffixWAL), d.root.Remove(d.name+dbfile.SuffixSHM)); err != nil {

@@ -167,16 +167,22 @@ func (l fileLocks) Unlock(at int64) error {
 }
 
 // dirMount is a plain directory as a mount: readers have the files themselves.
-type dirMount struct{ Locks }
+type dirMount struct {
+	Locks
+	dir string
+}
 
-func (dirMount) Changed(string)                    {}
+func (dirMount) Changed(string) {}
+func (m dirMount) Resize(name string, size int64) error {
+	return os.Truncate(filepath.Join(m.dir, name), size)
+}
 func (dirMount) Wrote(string, int64, int64) error  { return nil }
 func (dirMount) Store(string, int64, []byte) error { return nil }
 
 // newMount makes the mount of a replica in dir, given its locks.
 func newMount(dir string) (func(Locks) Mount, error) {
 	if !*copies {
-		return func(l Locks) Mount { return dirMount{l} }, nil
+		return func(l Locks) Mount { return dirMount{l, dir} }, nil
 	}
 	m, err := newCopies(dir)
 	return func(l Locks) Mount { m.Locks = l; return m }, err

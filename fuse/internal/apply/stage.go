@@ -106,7 +106,6 @@ func (s *stage) install(pos stream.Pos) error {
 	d.mu.Lock()
 	d.file, d.sums, d.pos, d.version, d.lost = s.file, s.sums, pos, s.version, nil
 	d.mu.Unlock()
-	d.changed(d.name + dbfile.SuffixWAL)
 	d.show()
 	return nil
 }

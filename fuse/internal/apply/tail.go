@@ -10,6 +10,10 @@ import (
 	"weir/fuse/internal/dbfile"
 )
 
+// walChunk is by how many bytes the WAL grows at a time. SQLite's readers, and recovery, take no notice
+// of what is behind the frames: salts and checksums tell.
+const walChunk = 1 << 20
+
 // tailBuffer is how many bytes of frames are gathered before they are written.
 const tailBuffer = 256 << 10
 
@@ -19,8 +23,11 @@ const tailBuffer = 256 << 10
 // Invariant: n == base + len(pgnos), where base is the published mxFrame; buf ends with frame n if
 // staged.
 type tail struct {
-	file *os.File
-	hdr  dbfile.WALHeader
+	file  *os.File
+	name  string
+	size  int64 // of file, in bytes
+	mount Mount // nil before Database.Attach
+	hdr   dbfile.WALHeader
 
 	base    uint32    // last published frame
 	baseSum [2]uint32 // running checksum after it
@@ -91,6 +98,11 @@ func (t *tail) seal(size uint32) {
 }
 
 func (t *tail) flush() error {
+	if end := t.off + int64(len(t.buf)); end > t.size {
+		if err := t.resize(end); err != nil {
+			return err
+		}
+	}
 	if _, err := t.file.WriteAt(t.buf, t.off); err != nil {
 		return fmt.Errorf("append to WAL at %d: %w", t.off, err)
 	}
@@ -116,13 +128,25 @@ func (t *tail) restart(page1 []byte, size uint32) error {
 	return t.commit(size)
 }
 
-// trim gives back the room behind the frames, if the file is longer than limit frames.
-func (t *tail) trim(limit uint32) (trimmed bool, err error) {
-	fi, err := t.file.Stat()
-	if err != nil || fi.Size() <= t.hdr.FrameOffset(limit+1) {
-		return false, err
+// resize gives the file as many chunks as n bytes need.
+func (t *tail) resize(n int64) error {
+	size := (n + walChunk - 1) / walChunk * walChunk
+	if size == t.size {
+		return nil
 	}
-	return true, t.file.Truncate(t.off)
+	err := resize(t.mount, t.file, t.name, size)
+	if err == nil {
+		t.size = size
+	}
+	return err
+}
+
+// trim gives back the room behind the frames, if the file is longer than limit frames.
+func (t *tail) trim(limit uint32) error {
+	if t.size <= t.hdr.FrameOffset(limit+1) {
+		return nil
+	}
+	return t.resize(t.off)
 }
 
 // readPage reads the page of a written frame.
