@@ -115,6 +115,9 @@ func (d *directory) attachReplica(name string, db *apply.Database) error {
 	if err := m.hold(); err != nil {
 		return fmt.Errorf("lock the wal-index of %s: %w", db.Status().Path, err)
 	}
+	if err := m.openFiles(name); err != nil {
+		return err
+	}
 	db.Attach(m)
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"weir/fuse/internal/apply"
+	"weir/fuse/internal/dbfile"
 )
 
 // replicaMount is a replica's view of the mount that its readers use.
@@ -52,6 +53,15 @@ func (m *replicaMount) Resize(name string, size int64) error {
 		return err
 	}
 	_, err = uninterrupted(func() (int, error) { return 0, setSize(fd, size) })
+	return err
+}
+
+// openFiles opens what there is of the replica called name, so that nothing has to be looked up when its mount ends.
+func (m *replicaMount) openFiles(name string) error {
+	if _, err := m.inMount(name + dbfile.SuffixWAL); err != nil || m.dir.unready(name) {
+		return err
+	}
+	_, err := m.inMount(name)
 	return err
 }
 
