@@ -52,12 +52,16 @@ func serveApart(work <-chan func()) {
 	}
 }
 
+// errNotApart says that the thread can't have mounts of its own, so that f was
+// not run.
+var errNotApart = errors.New("look below a mount")
+
 // withOwnMounts runs f with a mount namespace of the thread's own. The
 // descriptors stay common to all threads, so f can hand some on.
 func withOwnMounts(f func() error) (err error) {
 	leave, err := enterMounts()
 	if err != nil {
-		return fmt.Errorf("look below a mount: %w", err)
+		return fmt.Errorf("%w: %w", errNotApart, err)
 	}
 	defer func() { err = errors.Join(err, leave()) }()
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {

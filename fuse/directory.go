@@ -54,13 +54,9 @@ type directory struct {
 	node    *node
 }
 
-// openDirectory opens the directory at path, and creates it where it is
-// missing. With below it looks below mounts of weirs, by a thread that is apart.
-func openDirectory(path string, readOnly, below bool, logger *slog.Logger) (*directory, error) {
-	target, err := locate(path, below)
-	if err != nil {
-		return nil, err
-	}
+// openDirectory opens the directory at path, whose own is target. With below it
+// looks below mounts of weirs, by a thread that is apart.
+func openDirectory(path, target string, readOnly, below bool, logger *slog.Logger) (_ *directory, err error) {
 	d := &directory{path: path, target: target, readOnly: readOnly, logger: logger, tree: -1, captures: make(map[string]*capture.Database), applies: make(map[string]*apply.Database)}
 	at := target
 	if below {
@@ -131,10 +127,7 @@ func (d *directory) below(name string) string {
 
 // begin makes the file system and shows it, unless a dead mount hides the
 // directory.
-func (d *directory) begin(passthrough Passthrough) error {
-	if err := d.choosePassthrough(passthrough); err != nil {
-		return err
-	}
+func (d *directory) begin() error {
 	if err := d.serve(); err != nil {
 		return err
 	}

@@ -108,7 +108,7 @@ func mountGated(t *testing.T) (m *Mounts, dir string) {
 	if err := m.open(Config{Databases: m.databases, Logger: slog.New(slog.DiscardHandler)}); err != nil {
 		t.Fatal(err)
 	}
-	if err := m.dirs[0].begin(passthrough()); err != nil {
+	if err := errors.Join(m.dirs[0].choosePassthrough(passthrough()), m.dirs[0].begin()); err != nil {
 		t.Fatal(err)
 	}
 	return m, dir

@@ -4,18 +4,15 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 
-	"weir/fuse/internal/scrub"
 	"weir/stream"
 )
 
@@ -92,112 +89,6 @@ func Mount(ctx context.Context, cfg Config) (*Mounts, error) {
 		}
 	}
 	return m, nil
-}
-
-// mount mounts first and opens the databases then, while apps wait at the gate:
-// nobody can open one unseen. Where the mount of a dead daemon hides them it
-// stays until they are open.
-func (m *Mounts) mount(cfg Config) error {
-	if err := m.open(cfg); err != nil {
-		return err
-	}
-	for _, d := range m.dirs {
-		if err := d.begin(cfg.Passthrough); err != nil {
-			return fmt.Errorf("mount %s: %w", d.path, err)
-		}
-	}
-	targets := m.targets()
-	for _, db := range cfg.Databases {
-		if err := m.directory(db).add(db, targets); err != nil {
-			return err
-		}
-	}
-	for _, d := range m.dirs {
-		if err := d.replaceStale(); err != nil {
-			return fmt.Errorf("mount %s: %w", d.path, err)
-		}
-	}
-	m.decide(fuse.OK)
-	return nil
-}
-
-// open opens all directories, outer before inner, and changes nothing yet.
-func (m *Mounts) open(cfg Config) error {
-	groups := byDirectory(cfg.Databases)
-	below, err := weirIsMounted()
-	if err != nil {
-		return err
-	}
-	openAll := func() error {
-		for _, g := range groups {
-			d, err := openDirectory(g.path, g.replica, below, cfg.Logger)
-			if err != nil {
-				return err
-			}
-			d.guard = m.guard
-			d.scrub = scrub.Timing{After: cfg.ScrubEvery, Every: cfg.ScrubEvery}
-			m.dirs = append(m.dirs, d)
-		}
-		return nil
-	}
-	if below {
-		err = apart(openAll)
-	} else {
-		err = openAll()
-	}
-	if err != nil {
-		return err
-	}
-	return m.checkStale()
-}
-
-// checkStale looks for dead mounts. What is in a directory with one is replaced
-// with it. One that is in a directory without is taken away at once.
-func (m *Mounts) checkStale() error {
-	for _, d := range m.dirs {
-		if err := d.checkStale(); err != nil {
-			return err
-		}
-	}
-	for _, d := range m.dirs {
-		outer := m.around(d)
-		if outer == nil {
-			continue
-		}
-		if d.stale && !outer.stale {
-			if err := uncover(d.target); err != nil {
-				return err
-			}
-		}
-		d.stale = outer.stale
-	}
-	return nil
-}
-
-// around is the directory of ours that d is in, or nil.
-func (m *Mounts) around(d *directory) (outer *directory) {
-	for _, other := range m.dirs {
-		if other != d && strings.HasPrefix(d.target, strings.TrimSuffix(other.target, "/")+"/") {
-			outer = other
-		}
-	}
-	return outer
-}
-
-func (m *Mounts) targets() (all []string) {
-	for _, d := range m.dirs {
-		all = append(all, d.target)
-	}
-	return all
-}
-
-// decide lets apps in, or has them fail.
-func (m *Mounts) decide(status fuse.Status) {
-	for _, d := range m.dirs {
-		if d.sb != nil {
-			d.sb.gate.decide(status)
-		}
-	}
 }
 
 // group is the databases of one directory.

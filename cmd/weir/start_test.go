@@ -124,6 +124,38 @@ func TestFailedStart(t *testing.T) {
 	n.stop()
 }
 
+// A directory in another one is mounted in it. Killed, they are replaced, also where there were fewer, or will be.
+func TestNestedStart(t *testing.T) {
+	n := newNode(t, "outer")
+	inner := filepath.Join(n.dir, "sub", "db")
+	if err := os.Mkdir(filepath.Dir(inner), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	both := []string{n.db, inner}
+	for i, dbs := range [][]string{{inner}, both, both, {n.db}, both} {
+		var list strings.Builder
+		for _, db := range dbs {
+			fmt.Fprintf(&list, "  - path: %s\n", db)
+		}
+		n.configure("addr: %q\ndbs:\n%s", n.addr, list.String())
+		n.start()
+		for _, db := range dbs {
+			shell(t, db, "CREATE TABLE IF NOT EXISTS t (x); INSERT INTO t VALUES (1)")
+			if device(t, db) == device(t, filepath.Dir(n.dir)) {
+				t.Errorf("start %d, of %q: %s is not mounted", i, dbs, db)
+			}
+		}
+		n.kill()
+	}
+	n.start()
+	n.stop()
+	for _, db := range both {
+		if got := shell(t, db, "SELECT count(*) FROM t"); got != "4" {
+			t.Errorf("%s: got %s rows, want 4", db, got)
+		}
+	}
+}
+
 // failToStart starts the node while the test has a file open that weir will not have open.
 func (n *node) failToStart(held, why string) {
 	n.t.Helper()
