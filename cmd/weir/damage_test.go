@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -159,6 +161,9 @@ func (of *damage) flip(t *testing.T, n *node, rnd *rand.Rand) (at string, offset
 	if of.limit != 0 {
 		size = min(size, of.limit)
 	}
+	if strings.HasSuffix(of.file, "-wal") {
+		size = framesEnd(t, f)
+	}
 	var b [1]byte
 	offset = rnd.Int64N(size)
 	if _, err := f.ReadAt(b[:], offset); err != nil {
@@ -169,6 +174,25 @@ func (of *damage) flip(t *testing.T, n *node, rnd *rand.Rand) (at string, offset
 		t.Fatal(err)
 	}
 	return fmt.Sprintf("%d of %d in %s", offset, fi.Size(), filepath.Base(f.Name())), offset
+}
+
+// framesEnd is where the frames of the WAL f end: what is behind them is the file's reserve, or of a WAL before.
+func framesEnd(t *testing.T, f *os.File) int64 {
+	t.Helper()
+	const headerSize, frameSize, salts = 32, 24 + 4096, 8
+	var want, got [salts]byte
+	if _, err := f.ReadAt(want[:], 16); err != nil {
+		t.Fatal(err)
+	}
+	for at := int64(headerSize); ; at += frameSize {
+		_, err := f.ReadAt(got[:], at+8)
+		if err != nil && !errors.Is(err, io.EOF) {
+			t.Fatal(err)
+		}
+		if err != nil || got != want {
+			return at
+		}
+	}
 }
 
 // awaitShown waits until the replica shows the last of the given states, and requires that it shows only these.
