@@ -101,7 +101,14 @@ func TestProgramThreadtest3(t *testing.T) {
 			if *long || strings.HasPrefix(test, "checkpoint_starvation") { // that counts what gets done in its time
 				program = s.path("threadtest3")
 			}
-			p.compare("^[0-9]+ errors out of|^Running", program, test)
+			mounted := runIn(t, p.Primary.Dir, program, test)
+			// Its connections share a cache. One that is closed lets go of its lock when the next may be open already, and
+			// PRAGMA journal_mode then fails without a busy handler. Once in a while that is so, the slower the more often.
+			for tries := 0; test == "stress2" && strings.Contains(mounted.output, "Error: (5)") && tries < 3; tries++ {
+				t.Logf("again, after\n%s", mounted.output)
+				mounted = runIn(t, p.Primary.Dir, program, test)
+			}
+			p.requireEqual(mounted, runIn(t, t.TempDir(), program, test), "^[0-9]+ errors out of|^Running")
 			p.check()
 		})
 	}
