@@ -87,7 +87,7 @@ func (m *model) change() {
 // wait returns when ok, called under mu, does.
 func (m *model) wait(what string, ok func() bool) {
 	m.t.Helper()
-	timeout := time.After(20 * time.Second)
+	timeout := time.After(time.Minute)
 	for {
 		m.mu.Lock()
 		done, moved, pos, err := ok(), m.moved, m.log.Last(), m.err
