@@ -26,22 +26,9 @@ type badDisk struct {
 
 func newBadDisk(t *testing.T) *badDisk {
 	t.Helper()
-	base := t.TempDir()
-	d := &badDisk{at: filepath.Join(base, "disk")}
+	d := new(badDisk)
 	d.bad.Store(math.MaxInt64)
-	data := filepath.Join(base, "data")
-	if err := errors.Join(os.Mkdir(d.at, 0o755), os.Mkdir(data, 0o755)); err != nil {
-		t.Fatal(err)
-	}
-	f, err := crashfs.Mount(d.at, data, nil, d.fail)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := f.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	d.at = mountFailing(t, d.fail)
 	return d
 }
 

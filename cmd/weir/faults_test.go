@@ -58,13 +58,20 @@ type faultyDisk struct {
 
 func newFaultyDisk(t *testing.T) *faultyDisk {
 	t.Helper()
+	d := new(faultyDisk)
+	d.at = mountFailing(t, d.fail)
+	return d
+}
+
+// mountFailing mounts a disk on which the operations fail that fail has an error for, and returns where.
+func mountFailing(t *testing.T, fail func(int, crashfs.Op) syscall.Errno) (at string) {
+	t.Helper()
 	base := t.TempDir()
-	d := &faultyDisk{at: filepath.Join(base, "disk")}
-	record := filepath.Join(base, "record")
-	if err := errors.Join(os.Mkdir(d.at, 0o755), os.Mkdir(record, 0o755)); err != nil {
+	at, below := filepath.Join(base, "disk"), filepath.Join(base, "below")
+	if err := errors.Join(os.Mkdir(at, 0o755), os.Mkdir(below, 0o755)); err != nil {
 		t.Fatal(err)
 	}
-	f, err := crashfs.Mount(d.at, record, nil, d.fail)
+	f, err := crashfs.Mount(at, below, nil, fail)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +80,7 @@ func newFaultyDisk(t *testing.T) *faultyDisk {
 			t.Error(err)
 		}
 	})
-	return d
+	return at
 }
 
 func (d *faultyDisk) fail(_ int, o crashfs.Op) syscall.Errno {
