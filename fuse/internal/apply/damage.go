@@ -3,6 +3,7 @@ package apply
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"weir/fuse/internal/dbfile"
 	"weir/fuse/internal/state"
@@ -20,8 +21,11 @@ func (d *Database) setAside(file string, why error) error {
 }
 
 // pageSize reads the page size from the database's header, or where that is damaged finds it elsewhere: the pages that are
-// right need not come again.
+// right need not come again. Where the WAL has a page 1, the one in the file does not count.
 func (d *Database) pageSize(header []byte) (uint32, error) {
+	if n, err := d.walPageSize(); n != 0 || err != nil {
+		return n, err
+	}
 	h, err := dbfile.ParseHeader(header)
 	if err == nil {
 		return h.PageSize, nil
@@ -32,6 +36,24 @@ func (d *Database) pageSize(header []byte) (uint32, error) {
 	}
 	d.logger.Warn("the database's header is damaged", "db", d.path, "file", d.name, "page", 1, "damage", err, "page-size", n)
 	return n, nil
+}
+
+// walPageSize is the page size of the WAL, if page 1 is committed in it; else 0.
+func (d *Database) walPageSize() (uint32, error) {
+	r, err := dbfile.OpenWAL(d.tail.file)
+	if errors.Is(err, dbfile.ErrShort) || errors.Is(err, dbfile.ErrNotWAL) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	commits, err := readCommits(r)
+	for _, c := range commits {
+		if slices.ContainsFunc(c.frames, func(f walFrame) bool { return f.pgno == 1 }) {
+			return r.Header().PageSize, err
+		}
+	}
+	return 0, err
 }
 
 // loggedPageSize is the page size that the WAL has, or the saved page checksums, or the log; 0 where none of them says.

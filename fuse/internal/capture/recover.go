@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -54,10 +55,7 @@ func (d *Database) resume(s saved, sums *stream.Sums) error {
 // at the start of another. What follows is captured one by one. It returns
 // false where that is not so.
 func (d *Database) recoverBehind(s saved) (bool, error) {
-	if d.wal.file == nil {
-		return false, nil
-	}
-	hdr, ok, err := d.wal.readHeader()
+	hdr, ok, err := d.recoveredWAL()
 	if err != nil || !ok {
 		return false, err
 	}
@@ -87,17 +85,17 @@ func (d *Database) loggedFrame(hdr dbfile.WALHeader) uint32 {
 // that frame is at the log's last position.
 func (d *Database) recoverFrom(hdr dbfile.WALHeader, frame uint32) (bool, error) {
 	d.sums = stream.NewSums(0)
-	pageSize, size, err := d.shape()
-	if err != nil {
-		return false, err
-	}
 	d.wal.restart(hdr)
 	walSize, err := d.indexTo(frame)
 	if err != nil || d.wal.frame != frame {
 		return false, err
 	}
-	if walSize > 0 {
-		pageSize, size = hdr.PageSize, walSize
+	pageSize, size, err := d.shapeUnderWAL(walSize)
+	if errors.Is(err, dbfile.ErrNotDatabase) || errors.Is(err, dbfile.ErrShort) {
+		return false, nil // what follows may have a header
+	}
+	if err != nil {
+		return false, err
 	}
 	sums, err := d.readSums(size, pageSize)
 	if err != nil || sums.Total() != d.log.Last().PostApplyChecksum {
@@ -168,28 +166,49 @@ func (d *Database) catchUp(before, now *stream.Sums) error {
 // readAll indexes the WAL up to mxFrame and reads every page's checksum.
 func (d *Database) readAll(mxFrame uint32) (*stream.Sums, error) {
 	d.sums = stream.NewSums(0)
-	pageSize, size, err := d.shape()
+	d.wal.forget()
+	hdr, ok, err := d.recoveredWAL()
 	if err != nil {
 		return nil, err
 	}
-	d.wal.forget()
-	if d.wal.file != nil && size > 0 {
-		hdr, ok, err := d.wal.readHeader()
-		if err != nil {
+	var walSize uint32
+	if ok {
+		d.wal.restart(hdr)
+		if walSize, err = d.indexTo(mxFrame); err != nil {
 			return nil, err
 		}
-		if ok {
-			d.wal.restart(hdr)
-			walSize, err := d.indexTo(mxFrame)
-			if err != nil {
-				return nil, err
-			}
-			if walSize > 0 {
-				pageSize, size = hdr.PageSize, walSize
-			}
-		}
+	}
+	pageSize, size, err := d.shapeUnderWAL(walSize)
+	if err != nil {
+		return nil, err
 	}
 	return d.readSums(size, pageSize)
+}
+
+// recoveredWAL is the header of the WAL with which SQLite would read the database. A WAL beside an empty file is a stray
+// one, which SQLite removes.
+func (d *Database) recoveredWAL() (hdr dbfile.WALHeader, ok bool, err error) {
+	if d.wal.file == nil || d.db == nil {
+		return hdr, false, nil
+	}
+	fi, err := d.db.Stat()
+	if err != nil || fi.Size() == 0 {
+		return hdr, false, err
+	}
+	return d.wal.readHeader()
+}
+
+// shapeUnderWAL is the page size and the size of the database with the indexed frames, the last of which commits walSize
+// pages. As for SQLite, page 1 in the WAL counts, and not the one in the file: with synchronous=OFF nothing is synced
+// before a checkpoint or after it, so that a power failure can take the file's and leave the WAL's.
+func (d *Database) shapeUnderWAL(walSize uint32) (pageSize, size uint32, err error) {
+	if _, ok := d.wal.index[1]; ok {
+		return d.wal.hdr.PageSize, walSize, nil
+	}
+	if pageSize, size, err = d.shape(); err == nil && walSize > 0 {
+		pageSize, size = d.wal.hdr.PageSize, walSize
+	}
+	return pageSize, size, err
 }
 
 // indexTo indexes the committed frames up to frame, or as many as there are,
