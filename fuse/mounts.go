@@ -34,6 +34,10 @@ type Config struct {
 	// none does.
 	Instance string
 
+	// Name is this machine's: by it and their paths, upstreams call its replicas. ""
+	// leaves them their addresses.
+	Name string
+
 	// Guard makes the command of a process that calls [RunGuard]: it ends what a
 	// daemon that is killed can't end by itself. Default: none.
 	Guard func() *exec.Cmd
@@ -85,10 +89,19 @@ func Mount(ctx context.Context, cfg Config) (*Mounts, error) {
 		if db.Upstream != nil {
 			m.follow(ctx, db, stream.FollowOptions{
 				Logger: cfg.Logger.With("db", db.Path), MaxBackoff: cfg.MaxBackoff, Instance: cfg.Instance, Credentials: db.Upstream.Credentials,
+				Name: cfg.nameOf(db),
 			})
 		}
 	}
 	return m, nil
+}
+
+// nameOf is by what name an upstream calls a replica.
+func (cfg Config) nameOf(db Database) string {
+	if cfg.Name == "" {
+		return ""
+	}
+	return cfg.Name + ":" + db.Path
 }
 
 // group is the databases of one directory.

@@ -106,7 +106,9 @@
 // chain of replicas lags add up. It waits for nothing but the log. A follower
 // answers some by POST /stream/ack, beside the stream, with its own position,
 // so that the upstream can say how far its followers are. Nothing else depends on
-// that: a stream is taken as well by who never acknowledges.
+// that: a stream is taken as well by who never acknowledges. A follower may also
+// name itself as it asks, by ?name=: then the upstream's status misses it when it
+// has gone.
 //
 //	GET  no position   a snapshot: all pages
 //	GET  a position    the transactions after it, or 409

@@ -24,6 +24,7 @@ type FollowOptions struct {
 	MinBackoff time.Duration // before the first new attempt; 50 ms
 	MaxBackoff time.Duration // between two attempts; 5 seconds
 	Instance   string        // of the server that serves the replica further, "" where there is none; see [ErrRing]
+	Name       string        // by which the upstream's /status calls and misses the replica; "": by its address, while it is there
 
 	Credentials Credentials
 }
@@ -210,6 +211,9 @@ func (f *following) request(ctx context.Context, w want) (*http.Request, Pos, er
 	id, pos := f.r.Pos()
 	sums := f.r.Sums()
 	q := url.Values{"path": {f.path}}
+	if name := cleanName(f.opt.Name); name != "" {
+		q.Set(nameParam, name)
+	}
 	if pos != (Pos{}) {
 		q.Set("at", pos.String())
 	}

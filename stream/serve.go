@@ -35,7 +35,7 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 	}
 	d, c, err := s.enter(r)
 	if err == nil {
-		defer s.leave(d, c)
+		defer func() { s.leave(d, c, err) }()
 		var req request
 		if req, err = parseRequest(r, d.db.Log()); err == nil {
 			err = s.serve(w, r, d, c, req)
@@ -128,7 +128,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, d *served, c *con
 	}
 	if conn.begun() {
 		logger.Info("follower gone", "err", err)
-		return nil
+		return whyGone(err)
 	}
 	if _, ok := errors.AsType[*refusal](err); !ok {
 		logger.Warn("follower turned away", "err", err)

@@ -17,11 +17,13 @@ type served struct {
 	end     context.CancelFunc
 	streams sync.WaitGroup          // handlers; added to under Server.mu while in dbs
 	open    map[*connected]struct{} // guarded by Server.mu
+	gone    []GoneStream            // the last to go is the last. Guarded by Server.mu.
 }
 
 // connected is an open stream as /status shows it.
 type connected struct {
 	token string // names it in acknowledgements
+	name  string // that it gave itself
 	addr  string
 	since time.Time
 
@@ -85,23 +87,20 @@ func (s *Server) noteAck(path, token string, a ack) bool {
 	return false
 }
 
-// copies returns the open streams as they are now, the oldest first.
-func (s *Server) copies(d *served) (open []connected) {
+// followers returns the open streams as they are now, the oldest first, and what there was.
+func (s *Server) followers(d *served, now time.Time) (open []connected, gone []GoneStream) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range d.open {
 		open = append(open, *c)
 	}
 	slices.SortFunc(open, func(a, b connected) int { return a.since.Compare(b.since) })
-	return open
+	return open, d.missing(now)
 }
 
 // status is the state of a stream of a log.
 func (c *connected) status(l *Log, now time.Time) StreamStatus {
-	st := StreamStatus{Addr: c.addr, Since: c.since, AckedAt: c.acked.arrived, Pos: c.acked.pos}
-	if c.acked.arrived.IsZero() && c.reader != nil {
-		st.Pos = c.reader.sent()
-	}
+	st := StreamStatus{Name: c.name, Addr: c.addr, Since: c.since, AckedAt: c.acked.arrived, Pos: c.pos()}
 	published := l.Published().TXID
 	switch {
 	case st.Pos == Pos{}, st.Pos.TXID >= published:
@@ -125,4 +124,12 @@ func (c *connected) lag(missing, now time.Time) time.Duration {
 		had = missing
 	}
 	return max(0, now.Sub(had))
+}
+
+// pos is where the follower is: what it has acknowledged, or else what it was sent.
+func (c *connected) pos() Pos {
+	if c.acked.arrived.IsZero() && c.reader != nil {
+		return c.reader.sent()
+	}
+	return c.acked.pos
 }

@@ -155,7 +155,7 @@ const retryAfter = "5"
 // enter finds the database for a stream and counts the stream until leave. What r may not read is refused before it is
 // known whether it exists.
 func (s *Server) enter(r *http.Request) (*served, *connected, error) {
-	c := &connected{token: newID(), addr: r.RemoteAddr, since: time.Now()}
+	c := &connected{token: newID(), name: cleanName(r.URL.Query().Get(nameParam)), addr: r.RemoteAddr, since: time.Now()}
 	d, err := s.find(r, func(path string) (*served, error) { return s.count(path, c) })
 	return d, c, err
 }
@@ -209,9 +209,14 @@ func (s *Server) hold(path string) (*served, error) {
 	return d, nil
 }
 
-func (s *Server) leave(d *served, c *connected) {
+// leave ends what enter began. err is why.
+func (s *Server) leave(d *served, c *connected, err error) {
 	s.mu.Lock()
-	delete(d.open, c)
+	delete(d.open, c) // from here nobody else changes c
+	s.mu.Unlock()
+	g := GoneStream{Name: c.name, Addr: c.addr, Pos: c.pos(), At: time.Now()}
+	s.mu.Lock()
+	d.remember(g, err)
 	s.mu.Unlock()
 	d.streams.Done()
 }
@@ -248,12 +253,13 @@ func (s *Server) Statuses(r *http.Request) []Status {
 
 func (s *Server) statusOf(d *served) Status {
 	st, log, now := d.db.Status(), d.db.Log(), time.Now()
-	st.Path = d.path
+	st.Path, st.At, st.Distance = d.path, now, len(d.db.Via())
 	st.LogBytes, st.LogFirst = log.Extent()
-	for _, c := range s.copies(d) {
+	open, gone := s.followers(d, now)
+	for _, c := range open {
 		st.Streams = append(st.Streams, c.status(log, now))
 	}
-	st.Followers = len(st.Streams)
+	st.Followers, st.Gone = len(open), gone
 	return st
 }
 

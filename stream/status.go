@@ -13,6 +13,7 @@ const (
 
 // Status is a database's state for GET /status.
 type Status struct {
+	At       time.Time // when this was so, by the server's clock
 	Path     string
 	Role     string // RolePrimary or RoleReplica
 	ID       string
@@ -27,9 +28,11 @@ type Status struct {
 	LogFirst  TXID  // the oldest transaction in the log, 0 where it has none
 	Followers int   // streams that the server has open
 	Streams   []StreamStatus
+	Gone      []GoneStream // who has followed in the last day, and does not now
 
 	// This is a replica's. LagTxns and LagBytes are to the upstream as last heard, Lag to the primary.
 	Upstream    string
+	Distance    int // servers from here to the primary, 1 where that is the upstream; 0 while it is not known
 	UpstreamPos Pos // as last heard
 	Connected   bool
 	Lag         time.Duration // how far behind the primary, at least
@@ -38,6 +41,7 @@ type Status struct {
 
 	LastError   string // that still stands
 	LastErrorAt time.Time
+	Errors      []Fault // the last ones, the newest last: also those that are over
 }
 
 // WALStatus is the state of a database's WAL. Frames are 0 where the wal-index cannot be read.
@@ -55,6 +59,7 @@ type WALStatus struct {
 
 // StreamStatus is a follower as its upstream knows it.
 type StreamStatus struct {
+	Name    string        // by which it calls itself; "": it does not
 	Addr    string        // its end of the connection
 	Since   time.Time     // when it connected
 	Pos     Pos           // what it has acknowledged, or else what it was sent; zero while pages are sent
@@ -64,27 +69,40 @@ type StreamStatus struct {
 	Bytes   int64         // of the log, from Pos to what is published
 }
 
+// GoneStream is a follower that is missing.
+type GoneStream struct {
+	Name   string
+	Addr   string
+	Pos    Pos       // where it was; zero where that is not known
+	At     time.Time // when it went
+	Reason string    // why, or why it was refused since
+}
+
 // statusJSON is a Status on the wire.
 type statusJSON struct {
-	Path     string `json:"path"`
-	Role     string `json:"role"`
-	ID       string `json:"id"`
-	Pos      string `json:"pos"`
-	PageSize uint32 `json:"pageSizeBytes"`
-	Size     uint32 `json:"sizePages"`
-	Ready    bool   `json:"ready"`
+	At       time.Time `json:"at"`
+	Path     string    `json:"path"`
+	Role     string    `json:"role"`
+	ID       string    `json:"id"`
+	Pos      string    `json:"pos"`
+	PageSize uint32    `json:"pageSizeBytes"`
+	Size     uint32    `json:"sizePages"`
+	Ready    bool      `json:"ready"`
 	WALStatus
 	LogBytes  int64        `json:"logBytes"`
 	LogFirst  TXID         `json:"logFirstTXID"`
 	Followers int          `json:"followers"`
 	Streams   []streamJSON `json:"streams"`
+	Gone      []goneJSON   `json:"gone,omitempty"`
 	*replicaJSON
 	LastError   string     `json:"lastError,omitempty"`
 	LastErrorAt *time.Time `json:"lastErrorAt,omitempty"`
+	Errors      []Fault    `json:"errors,omitempty"`
 }
 
 type replicaJSON struct {
 	Upstream    string  `json:"upstream"`
+	Distance    int     `json:"distance,omitempty"`
 	UpstreamPos string  `json:"upstreamPos"`
 	Connected   bool    `json:"connected"`
 	LagSeconds  float64 `json:"lagSeconds"`
@@ -93,6 +111,7 @@ type replicaJSON struct {
 }
 
 type streamJSON struct {
+	Name       string     `json:"name,omitempty"`
 	Addr       string     `json:"addr"`
 	Since      time.Time  `json:"since"`
 	Pos        string     `json:"pos"`
@@ -102,19 +121,30 @@ type streamJSON struct {
 	LagBytes   int64      `json:"lagBytes"`
 }
 
+type goneJSON struct {
+	Name   string    `json:"name"`
+	Addr   string    `json:"addr"`
+	Pos    string    `json:"pos"`
+	At     time.Time `json:"at"`
+	Reason string    `json:"reason"`
+}
+
 // MarshalJSON writes positions as the stream's URLs have them, and lags in
 // seconds.
 func (s Status) MarshalJSON() ([]byte, error) {
 	j := statusJSON{
-		Path: s.Path, Role: s.Role, ID: s.ID, Pos: s.Pos.String(), PageSize: s.PageSize, Size: s.Size, Ready: s.Ready, WALStatus: s.WAL,
+		At: s.At, Path: s.Path, Role: s.Role, ID: s.ID, Pos: s.Pos.String(), PageSize: s.PageSize, Size: s.Size, Ready: s.Ready, WALStatus: s.WAL,
 		LogBytes: s.LogBytes, LogFirst: s.LogFirst, Followers: s.Followers, Streams: make([]streamJSON, 0, len(s.Streams)),
-		LastError: s.LastError, LastErrorAt: notZero(s.LastErrorAt),
+		LastError: s.LastError, LastErrorAt: notZero(s.LastErrorAt), Errors: s.Errors,
 	}
 	for _, f := range s.Streams {
-		j.Streams = append(j.Streams, streamJSON{f.Addr, f.Since, f.Pos.String(), notZero(f.AckedAt), f.Lag.Seconds(), f.LagTxns, f.Bytes})
+		j.Streams = append(j.Streams, streamJSON{f.Name, f.Addr, f.Since, f.Pos.String(), notZero(f.AckedAt), f.Lag.Seconds(), f.LagTxns, f.Bytes})
+	}
+	for _, g := range s.Gone {
+		j.Gone = append(j.Gone, goneJSON{g.Name, g.Addr, g.Pos.String(), g.At, g.Reason})
 	}
 	if s.Role == RoleReplica {
-		j.replicaJSON = &replicaJSON{s.Upstream, s.UpstreamPos.String(), s.Connected, s.Lag.Seconds(), s.LagTxns, s.LagBytes}
+		j.replicaJSON = &replicaJSON{s.Upstream, s.Distance, s.UpstreamPos.String(), s.Connected, s.Lag.Seconds(), s.LagTxns, s.LagBytes}
 	}
 	return json.Marshal(j)
 }
@@ -126,9 +156,9 @@ func (s *Status) UnmarshalJSON(b []byte) (err error) {
 		return err
 	}
 	*s = Status{
-		Path: j.Path, Role: j.Role, ID: j.ID, PageSize: j.PageSize, Size: j.Size, Ready: j.Ready, WAL: j.WALStatus,
-		LogBytes: j.LogBytes, LogFirst: j.LogFirst, Followers: j.Followers, Upstream: j.Upstream, Connected: j.Connected,
-		Lag: duration(j.LagSeconds), LagTxns: j.LagTxns, LagBytes: j.LagBytes, LastError: j.LastError, LastErrorAt: orZero(j.LastErrorAt),
+		At: j.At, Path: j.Path, Role: j.Role, ID: j.ID, PageSize: j.PageSize, Size: j.Size, Ready: j.Ready, WAL: j.WALStatus,
+		LogBytes: j.LogBytes, LogFirst: j.LogFirst, Followers: j.Followers, Upstream: j.Upstream, Distance: j.Distance, Connected: j.Connected,
+		Lag: duration(j.LagSeconds), LagTxns: j.LagTxns, LagBytes: j.LagBytes, LastError: j.LastError, LastErrorAt: orZero(j.LastErrorAt), Errors: j.Errors,
 	}
 	if s.Pos, err = parsePosText(j.Pos); err != nil {
 		return err
@@ -138,7 +168,14 @@ func (s *Status) UnmarshalJSON(b []byte) (err error) {
 		if err != nil {
 			return err
 		}
-		s.Streams = append(s.Streams, StreamStatus{f.Addr, f.Since, pos, orZero(f.AckedAt), f.LagTxns, duration(f.LagSeconds), f.LagBytes})
+		s.Streams = append(s.Streams, StreamStatus{f.Name, f.Addr, f.Since, pos, orZero(f.AckedAt), f.LagTxns, duration(f.LagSeconds), f.LagBytes})
+	}
+	for _, g := range j.Gone {
+		pos, err := parsePosText(g.Pos)
+		if err != nil {
+			return err
+		}
+		s.Gone = append(s.Gone, GoneStream{g.Name, g.Addr, pos, g.At, g.Reason})
 	}
 	if j.UpstreamPos != "" {
 		s.UpstreamPos, err = parsePosText(j.UpstreamPos)

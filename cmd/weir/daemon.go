@@ -68,6 +68,9 @@ func mountHint(err error) error {
 
 func fuseConfig(conf *config, instance string, log *slog.Logger) (c fuse.Config, err error) {
 	c = fuse.Config{Logger: log, Passthrough: conf.Passthrough, Instance: instance, Guard: guardCommand}
+	if c.Name, err = os.Hostname(); err != nil {
+		log.Warn("replicas here have no names at their upstreams, only addresses", "err", err)
+	}
 	for _, db := range conf.DBs {
 		d := fuse.Database{Path: db.Path}
 		if db.Upstream != nil {

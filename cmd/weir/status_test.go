@@ -116,3 +116,22 @@ func TestStatusLags(t *testing.T) {
 		return len(s.Streams) == 1 && s.Streams[0].Pos == s.Pos && s.Streams[0].LagTxns == 0
 	})
 }
+
+// TestStatusGone ends a replica: its primary misses it by name.
+func TestStatusGone(t *testing.T) {
+	primary, replica := startPair(t)
+	shell(t, primary.db, "CREATE TABLE t(x);")
+	awaitEqual(t, primary, replica)
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := host + ":" + replica.db
+	primary.awaitStatus("a follower with a name", func(s stream.Status) bool { return len(s.Streams) == 1 && s.Streams[0].Name == name })
+	replica.awaitStatus("the primary above it", func(s stream.Status) bool { return s.Distance == 1 })
+	replica.stop()
+	primary.awaitStatus("it missed", func(s stream.Status) bool { return len(s.Gone) == 1 && s.Gone[0].Name == name && len(s.Streams) == 0 })
+	if out, code := weirCommand("status", "-db", primary.db); code != 0 || !strings.Contains(out, "GONE") || !strings.Contains(out, name) {
+		t.Errorf("got exit code %d and no %s gone in\n%s", code, name, out)
+	}
+}

@@ -20,6 +20,7 @@ func printStatuses(out io.Writer, all []stream.Status, maxLag time.Duration) err
 			byteCount(int64(s.Size)*int64(s.PageSize)), ownLag(s), logText(s), walText(s.WAL), cmp.Or(s.Upstream, "-"))
 	}
 	printFollowers(w, all, now)
+	printGone(w, all, now)
 	if err := w.Flush(); err != nil {
 		return err
 	}
@@ -32,7 +33,7 @@ func printStatuses(out io.Writer, all []stream.Status, maxLag time.Duration) err
 }
 
 func printFollowers(w io.Writer, all []stream.Status, now time.Time) {
-	title := "\nFOLLOWER\tOF\tTXID\tLAG\tCONNECTED FOR\tHEARD\n"
+	title := "\nFOLLOWER\tADDRESS\tOF\tTXID\tLAG\tCONNECTED FOR\tHEARD\n"
 	for _, s := range all {
 		for _, f := range s.Streams {
 			txid, heard := f.Pos.TXID.String(), "never"
@@ -42,7 +43,17 @@ func printFollowers(w io.Writer, all []stream.Status, now time.Time) {
 			if !f.AckedAt.IsZero() {
 				heard = short(now.Sub(f.AckedAt)) + " ago"
 			}
-			fmt.Fprintf(w, "%s%s\t%s\t%s\t%s\t%s\t%s\n", title, f.Addr, s.Path, txid, lagText(f.Lag, f.LagTxns, f.Bytes), short(now.Sub(f.Since)), heard)
+			fmt.Fprintf(w, "%s%s\t%s\t%s\t%s\t%s\t%s\t%s\n", title, cmp.Or(f.Name, "-"), f.Addr, s.Path, txid, lagText(f.Lag, f.LagTxns, f.Bytes), short(now.Sub(f.Since)), heard)
+			title = ""
+		}
+	}
+}
+
+func printGone(w io.Writer, all []stream.Status, now time.Time) {
+	title := "\nGONE\tADDRESS\tOF\tTXID\tFOR\tWHY\n"
+	for _, s := range all {
+		for _, g := range s.Gone {
+			fmt.Fprintf(w, "%s%s\t%s\t%s\t%s\t%s\t%s\n", title, g.Name, g.Addr, s.Path, g.Pos.TXID, short(now.Sub(g.At)), g.Reason)
 			title = ""
 		}
 	}

@@ -24,8 +24,7 @@ type upstream struct {
 	behind    time.Duration // the upstream's own lag, then
 	bytes     int64         // of its log that were to be applied, then
 	caughtUp  time.Time     // when the replica was last known to have all that the upstream had
-	err       error         // why the stream ended
-	errAt     time.Time     // when err first came
+	faults    stream.Faults // why the stream ended
 	via       []string      // instances from the upstream to the primary
 }
 
@@ -87,10 +86,8 @@ func (d *Database) Heard(h stream.Heartbeat) error {
 func (d *Database) SetConnected(connected bool, err error) {
 	d.upstream.mu.Lock()
 	defer d.upstream.mu.Unlock()
-	if u := &d.upstream; err != nil && (u.err == nil || u.err.Error() != err.Error()) {
-		u.errAt = time.Now()
-	}
-	d.upstream.connected, d.upstream.err = connected, err
+	d.upstream.connected = connected
+	d.upstream.faults.Note(err, time.Now())
 }
 
 // Upstream is where the upstream is; it takes no lock.
@@ -126,7 +123,5 @@ func (u *upstream) status(s *stream.Status) {
 	if s.Pos.TXID < u.pos.TXID {
 		s.LagTxns, s.LagBytes = uint64(u.pos.TXID-s.Pos.TXID), u.bytes
 	}
-	if u.err != nil {
-		s.LastError, s.LastErrorAt = u.err.Error(), u.errAt
-	}
+	u.faults.Report(s)
 }

@@ -34,6 +34,10 @@ func TestStatus(t *testing.T) {
 	if got := r.Status(); got.Lag < 5*time.Millisecond || got.Connected || got.LastError != "cut" {
 		t.Errorf("got %+v, want it not connected and perhaps behind since then", got)
 	}
+	r.SetConnected(true, nil)
+	if got := r.Status(); got.LastError != "" || len(got.Errors) != 1 || got.Errors[0].Text != "cut" || got.Errors[0].Until.IsZero() {
+		t.Errorf("connected again: got %+v, want an error that is over", got)
+	}
 }
 
 // The lag that a replica's own replicas are told of is to be had while a transaction is published.

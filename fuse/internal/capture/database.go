@@ -78,9 +78,8 @@ type Database struct {
 	// idle is closed and replaced when dirty becomes empty. Guarded by mu.
 	idle chan struct{}
 
-	lastErr   error     // of the last failed capture; nil again after a good one. Guarded by mu.
-	lastErrAt time.Time // when lastErr first came. Guarded by mu.
-	warned    map[string]bool
+	faults stream.Faults // of failed captures; none stands after a good one. Guarded by mu.
+	warned map[string]bool
 }
 
 var _ = (stream.Database)((*Database)(nil))
@@ -215,9 +214,7 @@ func (d *Database) Status() stream.Status {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s := stream.Status{Path: d.path, Role: stream.RolePrimary, ID: d.log.ID(), Pos: d.log.Published(), PageSize: d.sums.PageSize(), Size: d.sums.Len(), Ready: true}
-	if d.lastErr != nil {
-		s.LastError, s.LastErrorAt = d.lastErr.Error(), d.lastErrAt
-	}
+	d.faults.Report(&s)
 	return s
 }
 
@@ -230,11 +227,9 @@ func (d *Database) Via() []string { return nil }
 // note keeps err for Status and says it once, until another or none comes.
 // The caller holds mu.
 func (d *Database) note(err error) {
-	if err != nil && (d.lastErr == nil || d.lastErr.Error() != err.Error()) {
+	if d.faults.Note(err, time.Now()) {
 		d.logger.Error("capture", "db", d.path, "err", err)
-		d.lastErrAt = time.Now()
 	}
-	d.lastErr = err
 }
 
 // warnOnce says text once in the life of the Database. The caller holds mu.
