@@ -199,8 +199,11 @@ func (d *directory) opened(f *fusefs.LoopbackFile, db *capture.Database, role db
 		f.Release(context.Background())
 		return nil, 0, toErrno(err)
 	}
-	if role == dbfile.RoleDatabase {
+	switch role {
+	case dbfile.RoleDatabase:
 		return &databaseFile{openFile{f}, db}, fuse.FOPEN_KEEP_CACHE, 0
+	case dbfile.RoleWAL, dbfile.RoleJournal: // SQLite syncs what must last, and asks nothing of a close
+		return &companionFile{openFile{f}, db, role}, fuse.FOPEN_KEEP_CACHE | fuse.FOPEN_NOFLUSH, 0
 	}
 	return &companionFile{openFile{f}, db, role}, fuse.FOPEN_KEEP_CACHE, 0
 }

@@ -47,8 +47,10 @@ func newSuperblock(root fs.InodeEmbedder, attrTimeout time.Duration, passthrough
 	opt.ExplicitDataCacheControl = true
 	opt.MaxWrite = 1 << 20
 	opt.DisableSplice = true // files are read into memory; see openFile
-	// Without it the kernel asks for security.capability before each write. The
-	// mount is nosuid, so nothing gains rights by a file that keeps them.
+	// Without these the kernel asks for security.capability before it writes to a
+	// file, and for the attributes before it changes an owner. The mount is nosuid,
+	// so nothing gains rights by a file that keeps them.
+	opt.DisableXAttrs = true
 	opt.ExtraCapabilities = fuse.CAP_HANDLE_KILLPRIV_V2
 	if logger.Enabled(context.Background(), stream.LevelTrace) {
 		opt.Debug, opt.MountOptions.Logger = true, slog.NewLogLogger(logger.Handler(), stream.LevelTrace)

@@ -148,8 +148,11 @@ func (n *node) Create(ctx context.Context, name string, flags, mode uint32, out 
 
 var _ = (fs.NodeSetattrer)((*node)(nil))
 
-// Setattr passes a change of size to capture.
+// Setattr passes a change of size to capture. The kernel changes nothing else meanwhile, so what it is answered lasts.
 func (n *node) Setattr(ctx context.Context, f fs.FileHandle, in *fuse.SetAttrIn, out *fuse.AttrOut) syscall.Errno {
+	if !n.dir.readOnly {
+		out.SetTimeout(forever)
+	}
 	op := func() error { return asError(n.LoopbackNode.Setattr(ctx, f, in, out)) }
 	size, resize := in.GetSize()
 	d, role := n.self()

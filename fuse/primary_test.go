@@ -25,14 +25,20 @@ import (
 type primary struct {
 	*testing.T
 	path   string // of the database, on the mount
+	logger *slog.Logger
 	mounts *Mounts
 }
 
 func mountPrimary(t *testing.T) *primary {
 	t.Helper()
-	dir := t.TempDir()
-	p := &primary{T: t, path: filepath.Join(dir, "db")}
-	p.mount()
+	return mountLogged(t, slog.New(slog.NewTextHandler(t.Output(), nil)), nil)
+}
+
+// mountLogged mounts a primary, or with an upstream a replica.
+func mountLogged(t *testing.T, logger *slog.Logger, upstream *Upstream) *primary {
+	t.Helper()
+	p := &primary{T: t, path: filepath.Join(t.TempDir(), "db"), logger: logger}
+	p.mount(upstream)
 	t.Cleanup(func() {
 		if p.mounts != nil {
 			if err := p.mounts.UnmountLazily(); err != nil {
@@ -43,11 +49,10 @@ func mountPrimary(t *testing.T) *primary {
 	return p
 }
 
-func (p *primary) mount() {
+func (p *primary) mount(upstream *Upstream) {
 	p.Helper()
-	logger := slog.New(slog.NewTextHandler(p.Output(), nil))
 	var err error
-	p.mounts, err = Mount(p.Context(), Config{Databases: []Database{{Path: p.path}}, Logger: logger, Passthrough: passthrough()})
+	p.mounts, err = Mount(p.Context(), Config{Databases: []Database{{p.path, upstream}}, Logger: p.logger, Passthrough: passthrough()})
 	if err != nil {
 		p.Fatal(err)
 	}
@@ -234,13 +239,13 @@ func TestRemount(t *testing.T) {
 			p.sqlite("PRAGMA journal_mode=" + mode + "; CREATE TABLE t(a); INSERT INTO t VALUES(1)")
 			p.replay(m)
 			p.unmount()
-			p.mount()
+			p.mount(nil)
 			p.sqlite("INSERT INTO t VALUES(2)")
 			p.replay(m)
 			p.compare(m)
 			p.unmount()
 			p.sqlite("INSERT INTO t VALUES(3)") // behind weir's back
-			p.mount()
+			p.mount(nil)
 			p.replay(m)
 			p.compare(m)
 		})
