@@ -21,7 +21,7 @@ import (
 // rig is a directory with a database that capture has open, and the app's side
 // of it: what a mount would pass on.
 type rig struct {
-	*testing.T
+	testing.TB
 	dir  string
 	root *os.Root
 	d    *Database
@@ -32,9 +32,9 @@ type rig struct {
 }
 
 // newRig makes a database of some pages with SQLite and opens it.
-func newRig(t *testing.T) *rig {
-	t.Helper()
-	return openRig(&rig{T: t, dir: t.TempDir()})
+func newRig(tb testing.TB) *rig {
+	tb.Helper()
+	return openRig(&rig{TB: tb, dir: tb.TempDir()})
 }
 
 func openRig(r *rig) *rig {
@@ -358,7 +358,7 @@ func TestNextJournalCommits(t *testing.T) {
 func TestRecordThatNeverWas(t *testing.T) {
 	r := newRig(t)
 	before := r.page(5)
-	crashed := &rig{T: t, dir: t.TempDir()}
+	crashed := &rig{TB: t, dir: t.TempDir()}
 	r.journal(1)
 	r.write(5, filled(5))
 	err := r.d.Remove(dbfile.RoleJournal, func() error {

@@ -45,7 +45,7 @@ func TestHeaderInWAL(t *testing.T) {
 
 // A file of less than a header, and a WAL with all pages.
 func TestHeaderOnlyInWAL(t *testing.T) {
-	r := &rig{T: t, dir: t.TempDir()}
+	r := &rig{TB: t, dir: t.TempDir()}
 	r.killed("PRAGMA journal_mode=WAL", "CREATE TABLE t(a)", "INSERT INTO t VALUES(1)")
 	want := r.asSQLiteReads()
 	if err := os.Truncate(r.path(""), 50); err != nil {
@@ -72,7 +72,7 @@ func (r *rig) overwrite(page1 []byte) {
 // withPageSize is a valid page 1 of another database, of one page.
 func (r *rig) withPageSize(n int) []byte {
 	r.Helper()
-	other := &rig{T: r.T, dir: r.TempDir()}
+	other := &rig{TB: r.TB, dir: r.TempDir()}
 	other.shell("PRAGMA page_size=" + strconv.Itoa(n) + "; VACUUM")
 	page1, err := os.ReadFile(other.path(""))
 	if err != nil {
@@ -84,7 +84,7 @@ func (r *rig) withPageSize(n int) []byte {
 // asSQLiteReads is the database with its WAL, as SQLite reads it.
 func (r *rig) asSQLiteReads() []byte {
 	r.Helper()
-	c := &rig{T: r.T, dir: r.TempDir()}
+	c := &rig{TB: r.TB, dir: r.TempDir()}
 	for _, suffix := range []string{"", dbfile.SuffixWAL} {
 		b, err := os.ReadFile(r.path(suffix))
 		if err == nil {

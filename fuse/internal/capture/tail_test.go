@@ -23,7 +23,7 @@ type walApp struct {
 // newWALApp begins a WAL. With intercepted every write passes capture.
 func newWALApp(t *testing.T, intercepted bool) *walApp {
 	t.Helper()
-	a := &walApp{rig: openRig(&rig{T: t, dir: t.TempDir(), intercepted: intercepted})}
+	a := &walApp{rig: openRig(&rig{TB: t, dir: t.TempDir(), intercepted: intercepted})}
 	a.hdr = a.walHeader()
 	a.sums = [][2]uint32{a.hdr.Cksum}
 	a.writeWAL(nil)

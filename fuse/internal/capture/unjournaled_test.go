@@ -24,7 +24,7 @@ func (l *fakeLocks) Leave()                 { l.leaves.Add(1) }
 func newLockedRig(t *testing.T) (*rig, *fakeLocks) {
 	t.Helper()
 	locks := new(fakeLocks)
-	return openRig(&rig{T: t, dir: t.TempDir(), locks: locks}), locks
+	return openRig(&rig{TB: t, dir: t.TempDir(), locks: locks}), locks
 }
 
 // wait waits for a look to find a transaction.
