@@ -30,6 +30,7 @@ type ledger struct {
 
 	Reopen     bool // a connection for each transaction
 	NoRollback bool // with journal_mode=OFF SQLite can't
+	Steady     bool // commit, and nothing else
 }
 
 // writer is a process that changes databases, and says of each transaction that it is committed.
@@ -119,6 +120,7 @@ func (w *writer) close(i int) error {
 func (w *writer) step(i int) error {
 	db, l := w.open[i], w.DBs[i]
 	switch k := w.rnd.IntN(1000); {
+	case l.Steady:
 	case k < 30 && !l.NoRollback:
 		return w.rollback(db)
 	case k < 60:
