@@ -128,8 +128,12 @@ func (k *killing) run(v victim) {
 		k.outages[len(k.outages)-1].to = time.Now()
 	}
 	k.endWriters(v)
-	k.replaceReaders()
-	k.check(v, at)
+	var broken time.Time
+	if k.unjournaled() && (v.primary || v.apps) {
+		broken = at
+	}
+	k.replaceReaders(broken)
+	k.check(broken)
 	k.count(v, snapshots(k.replica)-before)
 }
 
@@ -198,11 +202,12 @@ func (k *killing) restart(v victim) {
 	}
 }
 
-// check requires that nothing that was acknowledged is lost, and that the replica's pages are the primary's.
-func (k *killing) check(v victim, at time.Time) {
+// check requires that nothing that was acknowledged is lost, and that the replica's pages are the primary's. SQLite itself
+// may have left the database broken since a moment, unless that is zero.
+func (k *killing) check(broken time.Time) {
 	k.t.Helper()
-	if k.unjournaled() && (v.primary || v.apps) {
-		k.checkUnjournaled(at)
+	if !broken.IsZero() {
+		k.checkUnjournaled(broken)
 		return
 	}
 	k.checkCommitted()

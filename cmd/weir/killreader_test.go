@@ -25,8 +25,9 @@ func (k *killing) startReader(a audits) {
 	k.readers = append(k.readers, &auditor{startBackground(k.t, "audits", asJSON(a)), a})
 }
 
-// replaceReaders starts another reader for each that has ended.
-func (k *killing) replaceReaders() {
+// replaceReaders starts another reader for each that was killed. What those met after broken, unless that is zero, does not
+// count.
+func (k *killing) replaceReaders(broken time.Time) {
 	k.t.Helper()
 	readers := k.readers
 	k.readers = nil
@@ -35,7 +36,7 @@ func (k *killing) replaceReaders() {
 			k.readers = append(k.readers, r)
 			continue
 		}
-		k.judge(r, time.Time{})
+		k.judge(r, broken)
 		k.startReader(r.does)
 	}
 }

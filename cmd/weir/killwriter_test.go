@@ -199,9 +199,9 @@ func (k *killing) unjournaled() bool { return k.mode == "MEMORY" || k.mode == "O
 
 // checkUnjournaled requires no more than that the replica has what the primary has, right or wrong. A database that is
 // broken is made anew.
-func (k *killing) checkUnjournaled(at time.Time) {
+func (k *killing) checkUnjournaled(broken time.Time) {
 	k.t.Helper()
-	k.endReaders(at)
+	k.endReaders(broken)
 	compareRecords(k.t, k.streams[0], k.streams[1])
 	if _, err := tryCommand("weir", workerName, "check", k.primary.db, filepath.Join(k.t.TempDir(), "image")); err == nil && k.audit() == nil {
 		k.checkCommitted()
