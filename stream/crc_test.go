@@ -26,3 +26,19 @@ func TestPageCRC(t *testing.T) {
 		}
 	}
 }
+
+func TestUpdateCRC(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(3, 4))
+	data := make([]byte, 300)
+	for i := range data {
+		data[i] = byte(rnd.Uint32())
+	}
+	for from := range 9 {
+		for to := from; to <= len(data); to++ {
+			crc := rnd.Uint64()
+			if got, want := updateCRC(crc, data[from:to]), crc64.Update(crc, crcISO, data[from:to]); got != want {
+				t.Fatalf("CRC %x goes on to %x over bytes %d to %d, want %x", crc, got, from, to, want)
+			}
+		}
+	}
+}

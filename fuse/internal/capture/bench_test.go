@@ -96,7 +96,6 @@ func (w *walWriter) restart(n int) {
 	w.hdr.Salt[0]++
 	b := make([]byte, dbfile.WALHeaderSize)
 	w.hdr.Encode(b)
-
 	h := dbfile.IndexHeader{PageSize: 4096, Size: w.d.sums.Len(), FrameCksum: w.hdr.Cksum, Salt: w.hdr.Salt}
 	w.publish(h)
 	w.headers, w.written = nil, 0
