@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -24,27 +25,30 @@ func startPairOn(t *testing.T, w *network) (primary, replica *node) {
 	return primary, replica
 }
 
-// On a bad line a replica goes on by position, and its stream is not cut for being slow.
+// badLine is a line, and what happens on it.
+type badLine struct {
+	name   string
+	bad    impairment
+	script []string
+	outage time.Duration // in the middle of the script nothing gets through for so long
+	idle   time.Duration // nothing is written for so long afterwards
+}
+
+// silence is how long a replica certainly goes on with a stream on which it hears nothing: less than its limit, since a busy
+// machine is late to see what is heard.
+const silence = 3 * time.Second
+
+// On a bad line a replica goes on by position, and its stream is not given up for being slow: something is heard at least
+// with each heartbeat.
 func TestBadLine(t *testing.T) {
-	steps := func(n int) []string {
-		var all []string
-		for range n {
-			all = append(all, auditStep)
-		}
-		return all
-	}
+	steps := slices.Repeat([]string{auditStep}, 40)
 	// Six seconds at 64 kbit/s: longer than nothing may be heard.
 	large := "UPDATE item SET filler = randomblob(48000) WHERE id = (SELECT min(id) FROM item);"
-	for _, tt := range []struct {
-		name   string
-		bad    impairment
-		script []string
-		whole  bool // the stream must not end
-	}{
-		{"latency", impairment{delay: 150 * time.Millisecond}, steps(40), true},
-		{"loss", impairment{delay: 5 * time.Millisecond, loss: 0.05}, steps(40), false},
-		{"reordering", impairment{delay: 5 * time.Millisecond, late: 0.3, jitter: 20 * time.Millisecond}, steps(40), true},
-		{"64 kbit per second", impairment{delay: 30 * time.Millisecond, rate: 8000}, []string{auditStep, large, auditStep}, true},
+	for _, tt := range []badLine{
+		{name: "latency", bad: impairment{delay: 150 * time.Millisecond}, script: steps, idle: 7 * time.Second},
+		{name: "loss", bad: impairment{delay: 5 * time.Millisecond, loss: 0.05}, script: steps, outage: 2500 * time.Millisecond},
+		{name: "reordering", bad: impairment{delay: 5 * time.Millisecond, late: 0.3, jitter: 20 * time.Millisecond}, script: steps},
+		{name: "64 kbit per second", bad: impairment{delay: 30 * time.Millisecond, rate: 8000}, script: []string{auditStep, large, auditStep}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -53,25 +57,61 @@ func TestBadLine(t *testing.T) {
 			replica.line.set(tt.bad)
 			_, dropped := replica.line.counts()
 			began := time.Now()
-			for _, script := range tt.script {
-				shell(t, primary.db, script)
-			}
+			tt.write(t, primary, replica)
 			wrote := time.Since(began)
 			awaitEqual(t, primary, replica)
 			replica.awaitStatus("no lag", func(st stream.Status) bool { return st.Connected && st.Lag == 0 })
 			passed, lost := replica.line.counts()
 			t.Logf("written in %v, equal after %v; %d packets passed, %d did not", wrote, time.Since(began), passed, lost-dropped)
+			tt.rest(t, replica)
 			if got := snapshots(replica); got != before {
 				t.Errorf("got %d snapshots, want %d as before", got, before)
-			}
-			if tt.whole && strings.Contains(replica.logged(), "disconnected") {
-				t.Errorf("the stream was cut:\n%s", replica.logged())
 			}
 			if tt.bad.loss > 0 && lost == dropped {
 				t.Error("no packet was lost")
 			}
+			checkSilence(t, replica)
 			replica.line.set(impairment{})
 		})
+	}
+}
+
+// write runs the script on the primary.
+func (b badLine) write(t *testing.T, primary, replica *node) {
+	t.Helper()
+	for i, script := range b.script {
+		if i == len(b.script)/2 && b.outage > 0 {
+			replica.line.set(impairment{gone: true})
+			time.AfterFunc(b.outage, func() { replica.line.set(b.bad) })
+		}
+		shell(t, primary.db, script)
+	}
+}
+
+// rest requires that the replica goes on hearing of the primary while nothing is written.
+func (b badLine) rest(t *testing.T, replica *node) {
+	t.Helper()
+	_, before := replica.line.hearing.streams()
+	time.Sleep(b.idle)
+	_, heard := replica.line.hearing.streams()
+	// A heartbeat is sent each second. Some may come together.
+	if want := int(b.idle / (2 * time.Second)); heard-before < want {
+		t.Errorf("something was heard %d times in %v, want %d times and more", heard-before, b.idle, want)
+	}
+}
+
+// checkSilence requires that the replica gave up no stream on which it had just heard something.
+func checkSilence(t *testing.T, replica *node) {
+	t.Helper()
+	closed, _ := replica.line.hearing.streams()
+	for _, s := range closed {
+		t.Logf("a stream was given up %v after something was heard", s)
+		if s < silence {
+			t.Errorf("the replica gave up a stream %v after it had heard something, want that it goes on for more than %v\n%s", s, silence, replica.logged())
+		}
+	}
+	if said := strings.Contains(replica.logged(), "msg=disconnected"); said != (len(closed) > 0) {
+		t.Errorf("%d streams were given up, and the replica says that it was cut off: %t\n%s", len(closed), said, replica.logged())
 	}
 }
 

@@ -35,6 +35,7 @@ type line struct {
 	ip      string
 	up      way
 	down    way
+	hearing hearing
 
 	mu      sync.Mutex // guards all below
 	bad     impairment
@@ -63,8 +64,9 @@ type packet struct {
 	due  time.Time
 }
 
-// queued is how long a packet may wait for those before it: a queue that is longer drops its tail, as routers do.
-const queued = 2 * time.Second
+// queued is how long a packet may wait for those before it: a queue that is longer drops its tail, as routers do. It is
+// as long as slow lines have it: with a short one TCP itself is silent for seconds, again and again.
+const queued = 10 * time.Second
 
 // mtu is Ethernet's, in bytes.
 const mtu = 1500
@@ -182,6 +184,7 @@ func (l *line) read() {
 		if err != nil {
 			return
 		}
+		l.hearing.sent(buf[:n])
 		l.carry(append([]byte(nil), buf[:n]...), &l.up)
 	}
 }

@@ -254,13 +254,16 @@ func (n *node) cleanUp() {
 		n.t.Logf("%s's log:\n%s", n.name, n.logged())
 	}
 	if n.cmd != nil {
-		for _, sig := range []os.Signal{syscall.SIGTERM, syscall.SIGTERM, syscall.SIGKILL} {
-			if n.hasEnded() || n.cmd.Process.Signal(sig) != nil {
+		for _, s := range []struct {
+			signal os.Signal
+			wait   time.Duration
+		}{{syscall.SIGTERM, 5 * time.Second}, {syscall.SIGTERM, 5 * time.Second}, {syscall.SIGKILL, patience}} {
+			if n.hasEnded() || n.cmd.Process.Signal(s.signal) != nil {
 				break
 			}
 			select {
 			case <-n.ended:
-			case <-time.After(5 * time.Second):
+			case <-time.After(s.wait):
 			}
 		}
 		if !n.hasEnded() {
