@@ -72,6 +72,7 @@ func TestClientsBuild(t *testing.T) {
 		t.Skip("asked for by -clients: it fetches packages")
 	}
 	buildClients(t)
+	buildLitestream(t)
 }
 
 // Each client makes a database by itself, and all write one together, each with a SQLite of its own: what each committed is on
