@@ -52,8 +52,9 @@ type faultyDisk struct {
 	dir  string     // the node's, on it
 	on   bool
 	of   fault
-	seen int // operations of that kind since it was switched on
-	hits int // that failed
+	from int64 // only operations at this offset and behind it fail; a Truncate to this size and more
+	seen int   // operations of that kind since it was switched on
+	hits int   // that failed
 }
 
 func newFaultyDisk(t *testing.T) *faultyDisk {
@@ -86,7 +87,7 @@ func mountFailing(t *testing.T, fail func(int, crashfs.Op) syscall.Errno) (at st
 func (d *faultyDisk) fail(_ int, o crashfs.Op) syscall.Errno {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !d.on || !d.of.is(d.dir, o) {
+	if !d.on || !d.of.is(d.dir, o) || o.Off < d.from {
 		return 0
 	}
 	d.seen++
@@ -101,10 +102,13 @@ func (d *faultyDisk) fail(_ int, o crashfs.Op) syscall.Errno {
 }
 
 // breaks has the disk of a node fail.
-func (d *faultyDisk) breaks(n *node, f fault) {
+func (d *faultyDisk) breaks(n *node, f fault) { d.breaksFrom(0, n, f) }
+
+// breaksFrom has it fail from an offset on.
+func (d *faultyDisk) breaksFrom(from int64, n *node, f fault) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.dir, d.on, d.of, d.seen, d.hits = n.name, true, f, 0, 0
+	d.dir, d.on, d.of, d.from, d.seen, d.hits = n.name, true, f, from, 0, 0
 }
 
 // heals ends the fault, and returns how many operations failed.
