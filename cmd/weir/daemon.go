@@ -23,6 +23,7 @@ func serve(ctx context.Context, conf *config, command []string, log *slog.Logger
 	// First of all: a signal that comes while the mounts are made must not leave one behind.
 	signals, release := catchSignals(command != nil)
 	defer release()
+	manager := newServiceManager(log)
 	conf.warnReadable(log)
 	srv, err := listen(conf, log)
 	if err != nil {
@@ -44,7 +45,8 @@ func serve(ctx context.Context, conf *config, command []string, log *slog.Logger
 	}
 	logMounts(conf, log)
 	srv.start(m)
-	d := &daemon{mounts: m, signals: signals, failed: srv.failed, log: log}
+	manager.tell("READY=1", fmt.Sprintf("STATUS=mounted, %d databases", len(conf.DBs)))
+	d := &daemon{mounts: m, signals: signals, failed: srv.failed, manager: manager, log: log}
 	var code int
 	if command == nil {
 		err = d.wait(ctx)
@@ -99,6 +101,7 @@ type daemon struct {
 	mounts   *fuse.Mounts
 	signals  <-chan os.Signal
 	failed   <-chan error // the server broke down
+	manager  *serviceManager
 	log      *slog.Logger
 	insisted bool // a second signal came before the command ended: don't wait for held files
 }
@@ -177,6 +180,7 @@ func (d *daemon) awaitReady(ctx context.Context) (os.Signal, error) {
 
 // unmount ends the mounts: cleanly, waiting as long as files are held open, or lazily if we are told a second time.
 func (d *daemon) unmount() error {
+	d.manager.tell("STOPPING=1", "STATUS=unmounting")
 	for said := ""; ; {
 		err := d.tryUnmount()
 		var busy *fuse.BusyError
@@ -188,6 +192,7 @@ func (d *daemon) unmount() error {
 		}
 		if who := processes(busy); who != said {
 			said = who
+			d.manager.tell("STATUS=waiting to unmount " + busy.Path + ": files are held open by " + who)
 			d.log.Warn("waiting to unmount: files are held open", "directory", busy.Path, "by", who,
 				"hint", "close them, or send the signal again to end anyway")
 		}

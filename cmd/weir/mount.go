@@ -31,7 +31,7 @@ files are held open; a second signal ends it anyway.
   -trace             the same as -log-level trace: every FUSE request and every captured transaction
 
 With -- CMD the command is started once the mounts are up (a replica's: once its first snapshot is there), gets the
-signals, and its exit code becomes weir's.
+signals, and its exit code becomes weir's. A service manager (systemd's Type=notify) is told when the mounts are up.
 
 examples:
   weir mount /data/db
