@@ -98,6 +98,14 @@ func (l *Log) Begin(h ltx.Header) (*TxnWriter, error) {
 	return w, nil
 }
 
+// Store has the pages be stored as they are, which takes a small part of the
+// time that compressing them does: for who has many transactions to append.
+func (w *TxnWriter) Store() {
+	if w.enc != nil {
+		w.enc.stored = true
+	}
+}
+
 // WritePage adds a page; page numbers ascend and leave out the lock page. Its
 // errors stick, as Commit's: then only Abort is left to do.
 func (w *TxnWriter) WritePage(pgno uint32, data []byte) error {

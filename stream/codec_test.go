@@ -179,9 +179,15 @@ func FuzzReadSums(f *testing.F) {
 // encodeTxn encodes a transaction as this package does.
 func encodeTxn(t testing.TB, h ltx.Header, post Checksum, pages map[uint32][]byte) []byte {
 	t.Helper()
+	return encodeTxnAs(t, false, h, post, pages)
+}
+
+func encodeTxnAs(t testing.TB, stored bool, h ltx.Header, post Checksum, pages map[uint32][]byte) []byte {
+	t.Helper()
 	var b bytes.Buffer
 	e := new(encoder)
 	err := e.begin(&b, h)
+	e.stored = stored
 	for pgno := uint32(1); err == nil && pgno <= h.Commit; pgno++ {
 		if p := pages[pgno]; p != nil {
 			err = e.page(pgno, p, CRCOfPage(pgno, p))
@@ -268,6 +274,33 @@ func TestTxnIsLTX(t *testing.T) {
 	for pgno, p := range pages {
 		if !bytes.Equal(gotPages[pgno], p) {
 			t.Errorf("page %d differs", pgno)
+		}
+	}
+}
+
+// What is stored uncompressed is LTX, too, with pages of all sizes.
+func TestStoredTxnIsLTX(t *testing.T) {
+	for size := uint32(512); size <= 65536; size *= 2 {
+		page := make([]byte, size)
+		for i := range page[:size/2] {
+			page[i] = byte(i * i)
+		}
+		h := ltx.Header{Version: ltx.Version, PageSize: size, Commit: 300, MinTXID: 7, MaxTXID: 7, PreApplyChecksum: ltx.ChecksumFlag | 1}
+		b := encodeTxnAs(t, true, h, ltx.ChecksumFlag|2, map[uint32][]byte{5: page})
+		if len(b) < int(size) {
+			t.Errorf("a page of %d bytes is stored in %d", size, len(b))
+		}
+		if _, _, pages, err := decodeTxn(b); err != nil || !bytes.Equal(pages[5], page) {
+			t.Errorf("page of %d bytes: read by us: %v, or another page", size, err)
+		}
+		got := make([]byte, size)
+		d := ltx.NewDecoder(bytes.NewReader(b))
+		err := d.DecodeHeader()
+		if err == nil {
+			err = d.DecodePage(new(ltx.PageHeader), got)
+		}
+		if err != nil || !bytes.Equal(got, page) {
+			t.Errorf("page of %d bytes: read by ltx: %v, or another page", size, err)
 		}
 	}
 }

@@ -25,8 +25,9 @@ type encoder struct {
 	prev  uint32   // page written last
 	sum   Checksum // rolling checksum of the pages, of use where h begins a database
 
-	lz    lz4.Compressor
-	frame []byte // a page frame being built
+	lz     lz4.Compressor
+	stored bool   // pages are not compressed
+	frame  []byte // a page frame being built
 }
 
 var encoders = sync.Pool{New: func() any { return new(encoder) }}
@@ -38,7 +39,7 @@ func (e *encoder) begin(w io.Writer, h ltx.Header) error {
 	if err := h.Validate(); err != nil {
 		return fmt.Errorf("ltx header: %w", err)
 	}
-	e.w, e.h, e.lock = w, h, h.LockPgno()
+	e.w, e.h, e.lock, e.stored = w, h, h.LockPgno(), false
 	e.crc, e.n, e.index, e.prev, e.sum = 0, 0, e.index[:0], 0, ltx.ChecksumFlag
 	b, err := h.MarshalBinary()
 	if err != nil {
@@ -67,7 +68,7 @@ func (e *encoder) page(pgno uint32, data []byte, c PageCRC) error {
 		e.frame = make([]byte, need)
 	}
 	e.frame = e.frame[:cap(e.frame)]
-	n, err := e.lz.CompressBlock(data, e.frame[pageFrameSize:])
+	n, err := e.block(data, e.frame[pageFrameSize:])
 	if err != nil {
 		return fmt.Errorf("compress page %d: %w", pgno, err)
 	}
@@ -85,6 +86,26 @@ func (e *encoder) page(pgno uint32, data []byte, c PageCRC) error {
 	}
 	e.crc = crcPage(e.crc, c, pgno, e.h.PageSize)
 	return nil
+}
+
+// block writes data as an LZ4 block to dst.
+func (e *encoder) block(data, dst []byte) (int, error) {
+	if e.stored {
+		return literals(data, dst), nil
+	}
+	return e.lz.CompressBlock(data, dst)
+}
+
+// literals writes the LZ4 block of one sequence that is all literals
+// (https://github.com/lz4/lz4/blob/dev/doc/lz4_Block_format.md) to dst.
+func literals(data, dst []byte) int {
+	dst[0] = byte(min(len(data), 15)) << 4
+	n := 1
+	for rest := len(data) - 15; rest >= 0; rest -= 255 {
+		dst[n] = byte(min(rest, 255))
+		n++
+	}
+	return n + copy(dst[n:], data)
 }
 
 // close ends the file with the rolling checksum after the transaction.

@@ -70,7 +70,7 @@ type walWriter struct {
 	written int                  // how many of those are published
 }
 
-func newWALWriter(b *testing.B) *walWriter {
+func newWALWriter(b testing.TB) *walWriter {
 	b.Helper()
 	w := &walWriter{rig: newRig(b), hdr: dbfile.WALHeader{PageSize: 4096}, noise: rand.NewChaCha8([32]byte{})}
 	w.shm, w.wal = w.create(dbfile.RoleSHM), w.create(dbfile.RoleWAL)

@@ -24,6 +24,9 @@ type change struct {
 	read func(pgno uint32, buf []byte) error
 
 	wal walRange // where the change stands in the WAL; zero for a rollback journal
+
+	// hurry says that many more changes wait: the pages are not compressed.
+	hurry bool
 }
 
 // walRange says which bytes of which WAL held a transaction.
@@ -70,8 +73,11 @@ func (d *Database) commit(c change) (*undo, error) {
 func (d *Database) append(c change, u *undo) (bool, error) {
 	var w *stream.TxnWriter
 	begin := func() (err error) {
-		if w == nil {
-			w, err = d.log.Begin(d.header(c))
+		if w != nil {
+			return nil
+		}
+		if w, err = d.log.Begin(d.header(c)); err == nil && c.hurry {
+			w.Store()
 		}
 		return err
 	}

@@ -123,6 +123,11 @@ func (d *Database) captureTo(c committed) (progress bool, err error) {
 // each time costs who waits for it a wake-up.
 const publishEvery = 32
 
+// hurryFrames is the backlog, in frames, from which on pages are not compressed.
+// A writer at full speed commits faster than they could be, and waits for capture
+// before the WAL begins anew.
+const hurryFrames = 64
+
 // captureAll captures the transactions from the last captured frame to
 // c.mxFrame, and publishes them.
 func (d *Database) captureAll(c committed) (progress bool, err error) {
@@ -187,7 +192,9 @@ func (d *Database) captureTxn(c committed) (bool, error) {
 		return false, fmt.Errorf("capture %s: frame %d of %d in %s: %w", d.path, d.wal.frame+1, c.mxFrame, d.name+"-wal", err)
 	}
 	d.settle() // pages written without a journal come before the WAL's first frame
-	if _, err := d.commit(d.walChange(t)); err != nil {
+	ch := d.walChange(t)
+	ch.hurry = !c.unnamed && c.mxFrame-t.last() > hurryFrames
+	if _, err := d.commit(ch); err != nil {
 		return false, err
 	}
 	d.wal.advance(t)
