@@ -49,16 +49,20 @@ func (w *watcher) close() error {
 	return err
 }
 
-// rest is the pause between two looks at the events. A writer makes several a
-// transaction; those that come while nobody waits for them are one event to the
-// kernel, and wake nobody.
-const rest = 100 * time.Microsecond
+// restMin and restMax bound the pause between two looks at the events; it doubles
+// as long as there are some. A writer makes several a transaction; those that come
+// while nobody waits for them are one event to the kernel, and wake nobody, which
+// is most of what they cost the writer.
+const (
+	restMin = 100 * time.Microsecond
+	restMax = time.Millisecond
+)
 
 func (w *watcher) run() {
 	buf := make([]byte, 64*unix.SizeofInotifyEvent)
-	for {
-		n, err := w.f.Read(buf)
-		if errors.Is(err, os.ErrClosed) || n == 0 {
+	for rest := restMin; ; {
+		n, waited := w.read(buf)
+		if n <= 0 {
 			return
 		}
 		for b := buf[:n]; len(b) >= unix.SizeofInotifyEvent; {
@@ -66,8 +70,29 @@ func (w *watcher) run() {
 			b = b[unix.SizeofInotifyEvent+binary.NativeEndian.Uint32(b[12:]):]
 			w.event(wd, mask)
 		}
+		if rest = min(2*rest, restMax); waited {
+			rest = restMin
+		}
 		time.Sleep(rest)
 	}
+}
+
+// read reads events, and tells whether it had to wait for one; n is not positive
+// where the watcher is closed.
+func (w *watcher) read(buf []byte) (n int, waited bool) {
+	conn, err := w.f.SyscallConn()
+	if err != nil {
+		return 0, false
+	}
+	if closed := conn.Read(func(fd uintptr) bool {
+		n, err = uninterrupted(func() (int, error) { return unix.Read(int(fd), buf) })
+		empty := errors.Is(err, unix.EAGAIN)
+		waited = waited || empty
+		return !empty
+	}); closed != nil {
+		return 0, waited
+	}
+	return n, waited
 }
 
 // event calls who waits for it; all, where the kernel lost some.
