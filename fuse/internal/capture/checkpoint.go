@@ -7,12 +7,9 @@ import (
 )
 
 // endCheckpoint runs op, the truncation of the database with which SQLite ends
-// a checkpoint of the whole WAL. After it SQLite may overwrite the WAL, so the
-// log is synced first, and pages are no longer read from the WAL.
+// a checkpoint of the whole WAL. After it SQLite may overwrite the WAL, so pages
+// are no longer read from there.
 func (d *Database) endCheckpoint(op func() error) error {
-	if err := d.log.Sync(); err != nil {
-		return err
-	}
 	if err := op(); err != nil {
 		return err
 	}

@@ -44,17 +44,11 @@ type appState struct {
 	ops   int    // recorded by then
 	seen  bool   // weir was there
 	late  bool   // weir sees the commit only after it is done
-	safe  bool   // what the log has by now, a power failure does not take
 	pages []byte // all of them
 }
 
-// A checkpoint that copies the whole WAL syncs the log; what is committed after it is in the WAL, as long as that is used.
 // With persist a journal ends by a write in place, which is seen afterwards.
-const (
-	persist    = "PRAGMA journal_mode = PERSIST"
-	checkpoint = "PRAGMA wal_checkpoint(RESTART)"
-	leaveWAL   = "PRAGMA journal_mode = DELETE"
-)
+const persist = "PRAGMA journal_mode = PERSIST"
 
 // lives are the statements of the app, each at most one commit. Between two lives weir is away, and the app is not.
 var lives = [][]string{
@@ -78,14 +72,14 @@ var lives = [][]string{
 		"INSERT INTO t (v) VALUES (randomblob(3000))",
 		"UPDATE t SET v = randomblob(900)",
 		"INSERT INTO t (v) VALUES (randomblob(10))",
-		checkpoint,
+		"PRAGMA wal_checkpoint(RESTART)",
 		"DELETE FROM t WHERE id % 3 = 0",
 		"VACUUM",
 		"BEGIN; UPDATE t SET v = randomblob(900); ROLLBACK",
 		"INSERT INTO t (v) VALUES (randomblob(800))",
 		"PRAGMA wal_checkpoint(TRUNCATE)",
 		"INSERT INTO t (v) VALUES (randomblob(800))",
-		leaveWAL,
+		"PRAGMA journal_mode = DELETE",
 		"INSERT INTO t (v) VALUES (randomblob(800))",
 		"PRAGMA journal_mode = WAL",
 		"INSERT INTO t (v) VALUES (randomblob(800))",
@@ -107,11 +101,7 @@ func record(t *testing.T) *recording {
 	r.mountDisk()
 	r.sqlite = r.start()
 	r.note("nothing", false)
-	weir := r.start()
-	r.Cleanup(func() {
-		weir.Kill()
-		unix.Unmount(r.dir, unix.MNT_DETACH) // it fails where weir has ended as it should
-	})
+	weir := r.startWeir()
 	for i, statements := range lives {
 		r.ask(weir, "mount", r.dir)
 		r.write(true, statements)
@@ -150,6 +140,17 @@ func (r *recording) mountDisk() {
 	if err != nil {
 		r.Fatal(err)
 	}
+}
+
+// startWeir starts a process that can mount, and whose mount ends with the test.
+func (r *recording) startWeir() *fusetest.Process {
+	r.Helper()
+	weir := r.start()
+	r.Cleanup(func() {
+		weir.Kill()
+		unix.Unmount(r.dir, unix.MNT_DETACH) // it fails where weir has ended as it should
+	})
+	return weir
 }
 
 func (r *recording) start() *fusetest.Process {
@@ -198,7 +199,6 @@ func (r *recording) note(sql string, seen bool) {
 	if n := len(r.states); n > 0 {
 		s.pages = r.pages(r.dir)
 		s.late = seen && (sql == persist || r.states[n-1].late)
-		s.safe = sql == checkpoint || r.states[n-1].safe && sql != leaveWAL
 	}
 	r.states = append(r.states, s)
 }
@@ -218,9 +218,8 @@ func (r *recording) pages(dir string) []byte {
 // Capture and the app are killed after each operation on their files, or the power fails there. SQLite by itself then has
 // the state of a commit: the last that it acknowledged, or the one in progress. Capture comes up with that state at the
 // end of its log. After a kill the log also leads to it from each state that was captured and acknowledged, but for
-// journal_mode=PERSIST, whose commits are seen late. After a power failure it does so where it was synced and the rest is
-// in the WAL; else it may begin anew, but from what it has of those states it leads to no other. Then it catches up with
-// a commit that it does not see, by one transaction.
+// journal_mode=PERSIST, whose commits are seen late. After a power failure it may begin anew, but from what it has of those
+// states it leads to no other. Then it catches up with a commit that it does not see, by one transaction.
 func TestCrashAfterOperation(t *testing.T) {
 	r := record(t)
 	crashes, anew := 0, 0
@@ -241,28 +240,19 @@ func TestCrashAfterOperation(t *testing.T) {
 
 const pageWrite = "write " + node + "/db"
 
-// safe tells whether what the log had before an operation survives any power failure.
-func (r *recording) safe(op int) bool {
-	done, next := (&crash{recording: r, n: op}).between()
-	return done.safe && next.safe
-}
-
 // moments are numbers of operations to crash after. Most operations write journals; those of each kind on each file count
 // alike, but those that the order of log and database is about count more.
 func (r *recording) moments() (moments []int) {
 	of := make(map[string][]int)
 	for i, o := range r.disk.Ops(0) {
 		what := o.Kind.String() + " " + o.Path
-		if what == pageWrite && r.safe(i) {
-			what += " by a checkpoint"
-		}
 		if i >= r.states[0].ops {
 			of[what] = append(of[what], i+1)
 		}
 	}
 	for what, all := range of {
 		few := *flagCrashes
-		if strings.HasPrefix(what, pageWrite+" ") || strings.HasPrefix(what, "write node/.weir/db/log-") {
+		if what == pageWrite || strings.HasPrefix(what, "write node/.weir/db/log-") {
 			few *= 10
 		}
 		if few = min(few, len(all)); few == 0 {
@@ -463,7 +453,7 @@ func (c *crash) leadsHere(pages []byte) (leads bool) {
 		from, _, ok := c.d.Log().Find(sumOf(s.pages))
 		if leads = ok; !ok {
 			done, next := c.between()
-			if c.loss == nil && !done.late && !next.late || c.safe(c.n) {
+			if c.loss == nil && !done.late && !next.late {
 				c.Fatalf("the log from %s to %s does not have the state after %q", c.d.Log().First(), c.last, s.sql)
 			}
 			continue

@@ -45,8 +45,8 @@ type Database struct {
 	log    *stream.Log
 	look   *looker
 
-	scrubStop chan struct{} // closed by Close
-	scrubbing sync.WaitGroup
+	closing    chan struct{}  // closed by Close
+	background sync.WaitGroup // of what ends then
 
 	mu sync.Mutex
 
@@ -88,7 +88,7 @@ var _ = (stream.Database)((*Database)(nil))
 // up to date with it. The database need not exist yet. No process may have it
 // open, and a hot journal must have been rolled back.
 func Open(root *os.Root, name string, opt Options) (*Database, error) {
-	d := &Database{root: root, name: name, path: opt.Path, logger: opt.Logger, intercepted: opt.Intercepted, locks: opt.Locks, warned: make(map[string]bool), idle: make(chan struct{}), scrubStop: make(chan struct{})}
+	d := &Database{root: root, name: name, path: opt.Path, logger: opt.Logger, intercepted: opt.Intercepted, locks: opt.Locks, warned: make(map[string]bool), idle: make(chan struct{}), closing: make(chan struct{})}
 	if d.path == "" {
 		d.path = name
 	}
@@ -100,7 +100,8 @@ func Open(root *os.Root, name string, opt Options) (*Database, error) {
 		return nil, fmt.Errorf("open %s: %w", d.path, err)
 	}
 	d.look = startLooker(d)
-	d.scrubbing.Go(func() { scrub.Run(d.scrubStop, opt.Scrub, d.scrub) })
+	d.background.Go(func() { scrub.Run(d.closing, opt.Scrub, d.scrub) })
+	d.background.Go(d.syncLog)
 	return d, nil
 }
 
@@ -185,8 +186,8 @@ func (d *Database) Log() *stream.Log { return d.log }
 // Open need not read the database, and closes the log. The mount must be gone.
 func (d *Database) Close() error {
 	d.look.stop()
-	close(d.scrubStop)
-	d.scrubbing.Wait()
+	close(d.closing)
+	d.background.Wait()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	_, err := d.captureWAL()

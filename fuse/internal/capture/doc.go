@@ -57,8 +57,7 @@
 //
 //	WAL       1 SQLite writes frames and publishes them in the wal-index
 //	          2 the transaction is appended to the log, and published
-//	          3 before a checkpoint writes any of it to the database, and before
-//	            it is let finish, the log is synced
+//	          3 a checkpoint writes it to the database
 //	rollback  1 SQLite writes pages under a journal
 //	          2 the transaction is appended to the log, not yet published
 //	          3 the journal's end is let through
@@ -71,6 +70,10 @@
 // aside; no follower has seen it. A crash between 3 and 4 is no difference.
 // With journal_mode=PERSIST the end is a write in place, which is seen after it:
 // there 3 comes before 2, and after a crash in between the log begins anew.
+//
+// The log is synced each second, and at Close. No app waits for that: a power
+// failure may take the log's end while the database has it, and then the log
+// begins anew, and followers take the pages that differ.
 //
 // Open compares checksums of all pages with the log's positions unless the
 // files are unchanged since a clean [Database.Close], and the machine was not

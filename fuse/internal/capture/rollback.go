@@ -65,11 +65,7 @@ func (d *Database) Write(w io.WriterAt, p []byte, off int64) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if checkpoint {
-		if err := d.syncBefore(off); err != nil {
-			return 0, err
-		}
-	} else {
+	if !checkpoint {
 		d.dirty.add(off, int64(len(p)), d.sums.PageSize())
 		if d.dirty.journal == (journalID{}) {
 			d.unjournaled(w)

@@ -20,7 +20,7 @@ func (d *Database) scrub(from uint32) (next uint32) {
 			return 0
 		}
 		if damage != nil {
-			if !scrub.Sleep(d.scrubStop, scrubAgain) {
+			if !scrub.Sleep(d.closing, scrubAgain) {
 				return 0
 			}
 			if _, again := d.scrubPage(from); again != nil && *again == *damage {

@@ -29,9 +29,6 @@ type wal struct {
 	first    uint32
 	firstSum [2]uint32
 
-	// synced is the last frame whose transaction the log has durably, as far as a checkpoint had to know.
-	synced uint32
-
 	// index has the newest frame of each page.
 	// Invariant: frames in index are at most frame, and those that are not in
 	// it are in the database file.
@@ -259,19 +256,4 @@ func (d *Database) readPage(pgno uint32, buf []byte) error {
 		return d.wal.readPage(frame, buf)
 	}
 	return readAt(d.db, buf, int64(pgno-1)*int64(len(buf)))
-}
-
-// syncBefore syncs the log before a checkpoint puts a page into the database at off, where the page may come from a
-// transaction that the log does not have durably. A power failure could else leave pages in the database that are newer
-// than the log's end, and nobody could tell any more that the WAL goes on there.
-func (d *Database) syncBefore(off int64) error {
-	frame, ok := d.wal.index[uint32(off/int64(d.wal.hdr.PageSize))+1]
-	if d.wal.synced == d.wal.frame || ok && frame <= d.wal.synced {
-		return nil
-	}
-	if err := d.log.Sync(); err != nil {
-		return err
-	}
-	d.wal.synced = d.wal.frame
-	return nil
 }
