@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 )
@@ -86,8 +87,9 @@ func turnedAway(resp *http.Response, text string) error {
 	return nil
 }
 
-// explainTLS says of an error of a TLS handshake what to do about it. Other errors stay as they are.
-func explainTLS(err error) error {
+// explainDo says of an error of [http.Client.Do] what to do about it, where it is one of a TLS handshake. From others it takes
+// the request's URL: that has positions and names, and the upstream's stands beside it wherever an error is shown.
+func explainDo(err error) error {
 	var (
 		authority x509.UnknownAuthorityError
 		invalid   x509.CertificateInvalidError
@@ -108,6 +110,9 @@ func explainTLS(err error) error {
 		return fmt.Errorf("upstream's certificate is for another host: write upstream.url (-upstream) as the certificate has it: %w", name)
 	case refusesCertificate(err):
 		return errors.New("upstream asks for a certificate, and takes none or not this one: set upstream.tls.cert and upstream.tls.key (-tls-cert, -tls-key) to one that is signed by its tls.client-ca")
+	}
+	if asked, ok := errors.AsType[*url.Error](err); ok {
+		return asked.Err
 	}
 	return err
 }

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -406,6 +407,25 @@ func TestFollowSilentUpstream(t *testing.T) {
 	stop := followWith(t, h.URL, down, FollowOptions{Timeout: 20 * time.Millisecond})
 	down.wait("the timeout", func() bool { return errors.Is(down.err, errSilent) })
 	stop()
+}
+
+// An upstream that is not there: the error is the connection's, without all that was asked.
+func TestFollowNobody(t *testing.T) {
+	h := httptest.NewServer(http.NotFoundHandler())
+	h.Close()
+	down := newModel(t, LogOptions{})
+	stop := followWith(t, h.URL, down, FollowOptions{Name: "b:/data/db"})
+	var text string
+	down.wait("a refused connection", func() bool {
+		if down.err != nil {
+			text = down.err.Error()
+		}
+		return errors.Is(down.err, syscall.ECONNREFUSED)
+	})
+	stop()
+	if !strings.HasPrefix(text, "dial tcp ") || strings.Contains(text, "?") {
+		t.Errorf("got %q, want it without a URL", text)
+	}
 }
 
 // slowConn is a connection that brings 1 KiB every 20 ms.

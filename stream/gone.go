@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -39,12 +41,21 @@ func cleanName(name string) string {
 	return name
 }
 
-var errConnLost = errors.New("its connection was closed or lost")
+var (
+	errConnLost   = errors.New("its connection was closed or lost")
+	errHostSilent = errors.New("its host did not answer any more")
+	errTakesNone  = errors.New("it did not take what was sent")
+)
 
 // whyGone says why a stream that had begun ended. It is no refusal, for which it is too late.
 func whyGone(err error) error {
-	if errors.Is(err, context.Canceled) {
+	switch {
+	case errors.Is(err, context.Canceled), errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ECONNRESET):
 		return errConnLost
+	case errors.Is(err, syscall.ETIMEDOUT):
+		return errHostSilent
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return errTakesNone
 	}
 	return errors.New(err.Error())
 }

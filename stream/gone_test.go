@@ -1,10 +1,15 @@
 package stream
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -83,5 +88,25 @@ func TestCleanName(t *testing.T) {
 		if got := cleanName(name); got != want {
 			t.Errorf("%q: got %q, want %q", name, got, want)
 		}
+	}
+}
+
+func TestWhyGone(t *testing.T) {
+	write := func(err error) error { return fmt.Errorf("write: %w", &net.OpError{Op: "write", Err: err}) }
+	for _, tt := range []struct{ err, want error }{
+		{fmt.Errorf("follow: %w", context.Canceled), errConnLost},
+		{write(os.NewSyscallError("write", syscall.EPIPE)), errConnLost},
+		{write(os.NewSyscallError("write", syscall.ECONNRESET)), errConnLost},
+		{write(os.NewSyscallError("write", syscall.ETIMEDOUT)), errHostSilent},
+		{write(os.ErrDeadlineExceeded), errTakesNone},
+	} {
+		if got := whyGone(tt.err); got != tt.want {
+			t.Errorf("%v: got %q, want %q", tt.err, got, tt.want)
+		}
+	}
+	// It is not taken for an answer that could still be given.
+	err := whyGone(&refusal{code: 503, text: "too many"})
+	if _, ok := errors.AsType[*refusal](err); ok || err.Error() != "too many" {
+		t.Errorf("a refusal: got %#v", err)
 	}
 }

@@ -81,7 +81,7 @@ func (l *LogStream) open(ctx context.Context, target string, opt FollowOptions) 
 	}
 	if err != nil {
 		l.dog.timer.Stop()
-		err = l.dog.explain(l.ctx, explainTLS(err))
+		err = l.dog.explain(l.ctx, explainDo(err))
 		l.cancel(nil)
 		return err
 	}

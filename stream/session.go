@@ -48,7 +48,7 @@ func (f *following) session(ctx context.Context) error {
 	client := f.httpClient()
 	resp, err := client.Do(req)
 	if err != nil {
-		return dog.explain(ctx, explainTLS(err))
+		return dog.explain(ctx, explainDo(err))
 	}
 	defer resp.Body.Close()
 	dog.r = resp.Body

@@ -170,7 +170,7 @@ func AskNow(ctx context.Context, base, path string, opt FollowOptions) (Pos, err
 	opt.Credentials.authorize(req)
 	resp, err := opt.Client.Do(req)
 	if err != nil {
-		return Pos{}, explainTLS(err)
+		return Pos{}, explainDo(err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
