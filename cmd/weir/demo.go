@@ -202,7 +202,7 @@ func (d *demo) keep(ctx context.Context) error {
 	d.show.line("  sqlite3 %s \"INSERT INTO beat (note) VALUES ('typed by me')\"", d.primary.db)
 	d.show.line("  sqlite3 %s \"SELECT id, note FROM beat ORDER BY id DESC LIMIT 3\"", d.replica.db)
 	d.show.line("  sqlite3 %s \"DELETE FROM beat\"", d.replica.db)
-	d.show.line("  curl http://%s/\n", d.primary.addr)
+	d.show.line("  curl http://%s/   (or open it in a browser)\n", d.primary.addr)
 	d.show.line("(sqlite3 is in Debian's package of that name.) ctrl-C ends it and cleans up.\n")
 	for err == nil && ctx.Err() == nil {
 		err = d.step(ctx, w, new(lags), "row")

@@ -64,6 +64,7 @@ func newServer(conf *config, log *slog.Logger) (*server, error) {
 	}
 	s.stream = stream.NewServer(stream.ServerOptions{Logger: log, Allow: s.access.mayRead})
 	s.mux.Handle("/", s.stream)
+	handlePage(s.mux, s.stream)
 	s.mux.Handle("GET /metrics", metricsHandler(s.stream.Statuses))
 	s.mux.HandleFunc("GET /health", health)
 	s.mux.Handle("GET /ready", readyHandler(s.stream.Statuses))
