@@ -11,8 +11,8 @@
 //
 // An [Image] is mounted by the same file system, for inode numbers and times are part of what a crash leaves: who tells by
 // them whether a file was changed must not be led astray. They are the record's own, and times have the granularity
-// of a kernel's timer tick, as on ext4 before Linux 6.13. [Image.CopyTo] makes ordinary files. [Op.String] is a
-// line of a golden list, for tests of the order of durable steps.
+// of a kernel's timer tick, as on ext4 before Linux 6.13. [Image.CopyTo] makes ordinary files. [Order] is a
+// golden text, for tests of the order of durable steps.
 //
 // The file system has files, directories and hard links, shared mappings, and locks, which the kernel keeps. The kernel's
 // cache writes through, so that each write(2) is a recorded operation; what was written by a mapping is recorded when
