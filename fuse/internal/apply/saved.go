@@ -3,10 +3,8 @@ package apply
 import (
 	"bufio"
 	"errors"
-	"io"
 	"io/fs"
 	"math"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -30,7 +28,7 @@ func (d *Database) loadSums(page1 []byte, size uint32) (err error) {
 		d.sums = saved
 		return nil
 	}
-	if d.sums, err = readSums(d.file, uint32(len(page1)), size); err != nil {
+	if d.sums, err = state.ReadSums(d.file, uint32(len(page1)), size); err != nil {
 		return err
 	}
 	d.nameChanged(saved, d.sums, page1)
@@ -79,22 +77,6 @@ func (d *Database) saveSums() error {
 		return err
 	}
 	return d.state.Rename(sumsName+".tmp", sumsName)
-}
-
-// readSums reads all pages of a database file.
-func readSums(f *os.File, pageSize, size uint32) (*stream.Sums, error) {
-	sums := stream.NewSums(pageSize)
-	r := bufio.NewReaderSize(io.NewSectionReader(f, 0, int64(size)*int64(pageSize)), 1<<20)
-	page := make([]byte, pageSize)
-	for pgno := uint32(1); pgno <= size; pgno++ {
-		n, err := io.ReadFull(r, page)
-		if err = ignoreShort(err); err != nil {
-			return nil, err
-		}
-		clear(page[n:])
-		sums.Set(pgno, stream.PageSum(pgno, page))
-	}
-	return sums, nil
 }
 
 // settleTime is how long settle waits for readers.

@@ -209,6 +209,7 @@ func (r *rig) check(txid stream.TXID) {
 	}
 	r.d.mu.Lock()
 	defer r.d.mu.Unlock()
+	defer func() { r.d.recovered = nil }()
 	sums, err := r.d.readSums(r.d.sums.Len(), r.d.sums.PageSize())
 	if err != nil {
 		r.Fatal(err)

@@ -72,6 +72,9 @@ type Database struct {
 	// at position zero and sums is empty. Guarded by mu.
 	sums *stream.Sums
 
+	// recovered is the database file while it is recovered, nil else: it is read once.
+	recovered *stream.Sums
+
 	wal   wal      // guarded by mu
 	dirty dirtySet // guarded by mu
 

@@ -3,6 +3,7 @@ package capture
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 
@@ -16,6 +17,7 @@ import (
 // recover brings sums and log to the state that the files hold.
 func (d *Database) recover() error {
 	d.wal.forget()
+	defer func() { d.recovered = nil }() // from here on the file changes
 	s, sums, err := d.load()
 	if err != nil {
 		return err
@@ -163,6 +165,12 @@ func (d *Database) catchUp(before, now *stream.Sums) error {
 	return nil
 }
 
+// rebuilt is readAll while apps have the database open.
+func (d *Database) rebuilt(mxFrame uint32) (*stream.Sums, error) {
+	defer func() { d.recovered = nil }()
+	return d.readAll(mxFrame)
+}
+
 // readAll indexes the WAL up to mxFrame and reads every page's checksum.
 func (d *Database) readAll(mxFrame uint32) (*stream.Sums, error) {
 	d.sums = stream.NewSums(0)
@@ -234,13 +242,43 @@ func (d *Database) captureRest() error {
 
 // readSums reads all pages as of the indexed frames.
 func (d *Database) readSums(size, pageSize uint32) (*stream.Sums, error) {
-	sums := stream.NewSums(pageSize)
+	file, err := d.fileSums(pageSize)
+	if err != nil {
+		return nil, err
+	}
+	sums := file.Clone()
+	sums.Truncate(size)
 	buf := make([]byte, pageSize)
-	for _, pgno := range span(1, size, pageSize) {
+	for _, pgno := range d.notInFile(file.Len(), size, pageSize) {
 		if err := d.readPage(pgno, buf); err != nil {
 			return nil, fmt.Errorf("read page %d: %w", pgno, err)
 		}
 		sums.Set(pgno, stream.PageSum(pgno, buf))
 	}
 	return sums, nil
+}
+
+// notInFile are the pages of a database of size pages that the file, of n pages, does not have as they are.
+func (d *Database) notInFile(n, size, pageSize uint32) []uint32 {
+	set := maps.Clone(d.wal.index)
+	for pgno := n + 1; pgno <= size; pgno++ {
+		set[pgno] = 0
+	}
+	return sortedPages(set, size, pageSize)
+}
+
+// fileSums reads all pages of the database file, once in a recovery.
+func (d *Database) fileSums(pageSize uint32) (*stream.Sums, error) {
+	if d.db == nil || pageSize == 0 {
+		return stream.NewSums(pageSize), nil
+	}
+	if d.recovered != nil && d.recovered.PageSize() == pageSize {
+		return d.recovered, nil
+	}
+	fi, err := d.db.Stat()
+	if err != nil {
+		return nil, err
+	}
+	d.recovered, err = state.ReadSums(d.db, pageSize, uint32((fi.Size()+int64(pageSize)-1)/int64(pageSize)))
+	return d.recovered, err
 }

@@ -167,7 +167,7 @@ func (d *Database) stillThere(c committed) (bool, error) {
 func (d *Database) rebuild(mxFrame uint32) error {
 	d.logger.Warn("a captured commit was overwritten by its successor; correcting it", "db", d.path, "pos", d.log.Last())
 	before := d.sums
-	now, err := d.readAll(mxFrame)
+	now, err := d.rebuilt(mxFrame)
 	if err != nil {
 		d.sums = before
 		return err
