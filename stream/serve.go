@@ -11,8 +11,6 @@ import (
 	"slices"
 	"sync"
 	"time"
-
-	"github.com/pierrec/lz4/v4"
 )
 
 // streamBuffer is how much of a stream is gathered before it is written, and
@@ -90,8 +88,6 @@ type follower struct {
 	w    *bufio.Writer
 	conn *deadlineWriter
 	buf  []byte
-	lz   *lz4.Compressor // of a snapshot's pages
-	lzTo []byte
 	sums []byte        // not sent yet, in the place of pages
 	in   *bufio.Reader // of the log
 }

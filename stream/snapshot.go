@@ -9,6 +9,7 @@ import (
 	"io"
 	"math"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/pierrec/lz4/v4"
@@ -40,7 +41,6 @@ func (s *Server) readSums(f *follower, body io.Reader) (*Sums, error) {
 // complete it.
 func (f *follower) snapshot(have *Sums, page func(uint32, []byte) error) (reader *LogReader, err error) {
 	f.header()
-	f.lz = new(lz4.Compressor)
 	stop := f.keepBeating()
 	defer func() { stop() }()
 	if err := f.acquire(); err != nil {
@@ -84,11 +84,18 @@ func (f *follower) snapshot(have *Sums, page func(uint32, []byte) error) (reader
 	return reader, err
 }
 
+// packer packs pages. Its tables are larger than all else that a follower needs, and not kept for one.
+type packer struct {
+	lz  lz4.Compressor
+	buf [ltx.MaxPageSize]byte
+}
+
+var packers = sync.Pool{New: func() any { return new(packer) }}
+
 func (f *follower) page(pgno uint32, data []byte) error {
-	if len(f.lzTo) < len(data) {
-		f.lzTo = make([]byte, len(data))
-	}
-	packed := packPage(f.lz, data, f.lzTo)
+	p := packers.Get().(*packer)
+	defer packers.Put(p)
+	packed := packPage(&p.lz, data, p.buf[:])
 	var b [4]byte
 	binary.BigEndian.PutUint32(b[:], pgno)
 	return f.emit(recordPage, b[:], packed)
