@@ -15,6 +15,8 @@ type configReader struct {
 	getenv   func(string) (string, bool) // nil: $VAR stays as it is
 	errs     []error
 	warnings []string
+
+	known map[string]bool // where not nil: every key that is looked for, as in "dbs[0].path", and whether it is there
 }
 
 func (r *configReader) config(root *yaml.Node) *config {
@@ -108,7 +110,18 @@ func (r *configReader) mapping(n *yaml.Node, what, prefix string, keys map[strin
 		}
 		seen[key.Value] = true
 	}
+	r.note(prefix, keys, seen)
 	return seen
+}
+
+// note enters in known which keys there are below prefix, and which the file has.
+func (r *configReader) note(prefix string, keys map[string]func(*yaml.Node), seen map[string]bool) {
+	if r.known == nil {
+		return
+	}
+	for key := range keys {
+		r.known[below(prefix, key)] = seen[key]
+	}
 }
 
 // text reads a value that is text, with variables expanded, and passes it through clean.
@@ -171,11 +184,15 @@ func (r *configReader) errorf(n *yaml.Node, format string, args ...any) {
 }
 
 func (r *configReader) warn(key *yaml.Node, prefix string) {
-	name := key.Value
-	if prefix != "" {
-		name = prefix + "." + name
+	r.warnings = append(r.warnings, fmt.Sprintf("%s: weir has no key %s: ignored", r.at(key), below(prefix, key.Value)))
+}
+
+// below is the name of a key in the mapping that is at prefix.
+func below(prefix, key string) string {
+	if prefix == "" {
+		return key
 	}
-	r.warnings = append(r.warnings, fmt.Sprintf("%s: weir has no key %s: ignored", r.at(key), name))
+	return prefix + "." + key
 }
 
 // same makes a clean function of one that only checks.
