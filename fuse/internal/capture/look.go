@@ -34,6 +34,9 @@ const (
 	// look that there is every lookIdle.
 	lookFor  = 2 * time.Second
 	lookIdle = time.Second
+	// restMin and restMax bound the rest after a look that each write asks for.
+	restMin = 100 * time.Microsecond
+	restMax = time.Millisecond
 	// lookDirty is the sleep after a write to the database.
 	lookDirty = time.Millisecond
 )
@@ -65,18 +68,37 @@ func signal(c chan struct{}) {
 func (l *looker) run() {
 	idle := time.NewTicker(lookIdle)
 	defer idle.Stop()
-	for {
+	for rest := restMin; ; {
 		select {
 		case <-idle.C:
 			l.d.lookNow()
 		case <-l.wal:
-			l.lookUntilFound()
+			if l.d.intercepted {
+				rest = l.lookAndRest(rest)
+			} else {
+				l.lookUntilFound()
+			}
 		case <-l.dirty:
 			l.lookUntilClean()
 		case <-l.quit:
 			return
 		}
 	}
+}
+
+// lookAndRest looks where every write of the WAL is a signal, the commit frame's
+// too, so that one look is enough. Signals that come during the rest after it wake
+// nobody; as long as there are some, the rest becomes longer.
+func (l *looker) lookAndRest(rest time.Duration) (next time.Duration) {
+	l.d.lookNow()
+	select {
+	case <-time.After(rest):
+	case <-l.quit:
+	}
+	if len(l.wal) == 0 {
+		return restMin
+	}
+	return min(2*rest, restMax)
 }
 
 func (l *looker) lookUntilFound() {
