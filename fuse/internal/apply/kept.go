@@ -51,7 +51,7 @@ func (k *kept) end(replaced bool) error {
 	}
 	if replaced {
 		k.d.logger.Warn("pages of the database were replaced by the upstream's; they are kept", "db", k.d.path, "file", k.d.name,
-			"pages", k.pages[:min(len(k.pages), pagesNamed)], "count", len(k.pages), "under", filepath.Join(state.Dir, k.d.name, filepath.Base(k.file.Name())))
+			"pages", k.pages[:min(len(k.pages), pagesNamed)], "count", len(k.pages), "under", filepath.Join(state.Path(k.d.name), filepath.Base(k.file.Name())))
 	}
 	err := errors.Join(k.file.Sync(), k.file.Close())
 	k.file = nil

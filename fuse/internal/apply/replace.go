@@ -128,11 +128,11 @@ func (d *Database) finishReplacement() error {
 	if err := d.root.Remove(wal); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := state.SyncDir(d.root); err != nil {
+	if err := state.SyncParent(d.root, d.name); err != nil {
 		return err
 	}
-	if err := d.root.Rename(filepath.Join(state.Dir, d.name, replacementName), d.name); err != nil {
+	if err := d.root.Rename(filepath.Join(state.Path(d.name), replacementName), d.name); err != nil {
 		return fmt.Errorf("finish replacement: %w", err)
 	}
-	return state.SyncDir(d.root)
+	return state.SyncParent(d.root, d.name)
 }

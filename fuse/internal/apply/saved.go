@@ -20,7 +20,7 @@ const sumsName = "replica-sums"
 func (d *Database) loadSums(page1 []byte, size uint32) (err error) {
 	saved, current, err := d.savedSums()
 	if err != nil {
-		if err := d.setAside(filepath.Join(state.Dir, d.name, sumsName), err); err != nil {
+		if err := d.setAside(filepath.Join(state.Path(d.name), sumsName), err); err != nil {
 			return err
 		}
 	}

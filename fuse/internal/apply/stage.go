@@ -94,10 +94,10 @@ func (s *stage) install(pos stream.Pos) error {
 	if err := s.file.Sync(); err != nil {
 		return err
 	}
-	if err := d.root.Rename(filepath.Join(state.Dir, d.name, stageName), d.name); err != nil {
+	if err := d.root.Rename(filepath.Join(state.Path(d.name), stageName), d.name); err != nil {
 		return err
 	}
-	if err := state.SyncDir(d.root); err != nil {
+	if err := state.SyncParent(d.root, d.name); err != nil {
 		return err
 	}
 	if err := d.startWAL(s.page1, s.size()); err != nil {
@@ -138,7 +138,7 @@ func (d *Database) own(f *os.File) error {
 	fi, err := d.root.Stat(d.name)
 	if err == nil {
 		mode = fi.Mode().Perm()
-	} else if fi, err = d.root.Stat("."); err != nil {
+	} else if fi, err = d.root.Stat(filepath.Dir(d.name)); err != nil {
 		return err
 	}
 	if err := f.Chmod(mode); err != nil {

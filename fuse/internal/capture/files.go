@@ -85,6 +85,30 @@ func (d *Database) resizeWAL(size int64, op func() error) error {
 	return nil
 }
 
+// Gone runs op, which takes the database away. To the log it stays what it was, until Replaced says what comes in its
+// place.
+func (d *Database) Gone(op func() error) error {
+	err := d.gone(op)
+	if d.locks != nil {
+		d.locks.Leave()
+	}
+	return err
+}
+
+func (d *Database) gone(op func() error) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if _, err := d.captureWAL(); err != nil {
+		return err
+	}
+	if err := op(); err != nil {
+		return err
+	}
+	d.wal.forget()
+	d.clean()
+	return d.reopen(dbfile.RoleDatabase)
+}
+
 // Replaced runs op, which puts another file in the database's place or takes
 // it away, and commits the difference.
 func (d *Database) Replaced(op func() error) error {
@@ -106,6 +130,11 @@ func (d *Database) replaced(op func() error) error {
 	}
 	if err := d.reopen(dbfile.RoleDatabase); err != nil {
 		return err
+	}
+	if gone, err := d.isEmpty(); err != nil {
+		return err
+	} else if gone {
+		d.wal.forget()
 	}
 	d.dirty.all = true
 	d.commitDirty()

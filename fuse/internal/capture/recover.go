@@ -26,7 +26,7 @@ func (d *Database) recover() error {
 	if err != nil {
 		return err
 	}
-	if sums != nil && s.Database == db && s.WAL == wal {
+	if sums != nil && d.db != nil && s.Database == db && s.WAL == wal {
 		return d.resume(s, sums)
 	}
 	if ok, err := d.recoverBehind(s); ok || err != nil {

@@ -78,7 +78,7 @@ func (d *Database) load() (s saved, sums *stream.Sums, err error) {
 		return s, nil, nil
 	}
 	if err != nil {
-		to, asideErr := state.SetAside(d.root, d.name, filepath.Join(state.Dir, d.name, sumsFile))
+		to, asideErr := state.SetAside(d.root, d.name, filepath.Join(state.Path(d.name), sumsFile))
 		if asideErr != nil {
 			return saved{}, nil, asideErr
 		}

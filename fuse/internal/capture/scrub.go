@@ -52,7 +52,7 @@ func (d *Database) scrubPage(pgno uint32) (read int, damage *damagedPage) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	pageSize := d.sums.PageSize()
-	if pgno > d.sums.Len() {
+	if d.db == nil || pgno > d.sums.Len() {
 		return 0, nil
 	}
 	want := d.sums.Page(pgno)

@@ -77,14 +77,32 @@ func (w *wal) readHeader() (hdr dbfile.WALHeader, ok bool, err error) {
 // captureNew captures and publishes the committed transactions that stand in
 // the WAL after the last captured one. The caller holds mu.
 func (d *Database) captureNew() (progress bool, err error) {
-	if d.wal.file == nil {
-		return false, nil
+	if stray, err := d.hasNoWAL(); stray || err != nil {
+		return false, err
 	}
 	c, ok, err := d.committedNow()
 	if err != nil || !ok {
 		return false, err
 	}
 	return d.captureTo(c)
+}
+
+// hasNoWAL tells whether there is no WAL. One beside an empty file, or none, is what another database of that name left:
+// SQLite removes it.
+func (d *Database) hasNoWAL() (bool, error) {
+	if d.wal.file == nil || d.db == nil || d.sums.Len() > 0 {
+		return d.wal.file == nil || d.db == nil, nil
+	}
+	return d.isEmpty()
+}
+
+// isEmpty tells whether there is no database, or an empty file.
+func (d *Database) isEmpty() (bool, error) {
+	if d.db == nil {
+		return true, nil
+	}
+	fi, err := d.db.Stat()
+	return err == nil && fi.Size() == 0, err
 }
 
 func (d *Database) captureTo(c committed) (progress bool, err error) {

@@ -12,7 +12,7 @@ import (
 // files of the database called name, as [stream.SetAside] names and bounds them. The path is below root, and so is the
 // one that it returns. The move is durable then.
 func SetAside(root *os.Root, name, path string, suffixes ...string) (to string, err error) {
-	dir := filepath.Join(Dir, name)
+	dir := Path(name)
 	if to, err = stream.SetAside(root, path, dir, suffixes...); err != nil {
 		return "", err
 	}

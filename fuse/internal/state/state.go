@@ -6,29 +6,41 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // Dir is the directory beside the databases in which weir keeps its own files: for a database db, its log and page
 // checksums are in .weir/db.
 const Dir = ".weir"
 
+// Path is where the files of the database called name are, below the mounted directory. One in a directory there,
+// sub/db, has .weir/sub/.weir/db: what is called sub may be a database at another time.
+func Path(name string) string {
+	return filepath.Join(Dir, strings.ReplaceAll(name, "/", "/"+Dir+"/"))
+}
+
 // Open opens the directory for the database called name in root, and makes it where it is missing. It is durable before
 // anything is put into it: a primary that lost its log's identity would be another database to its replicas.
 func Open(root *os.Root, name string) (*os.Root, error) {
-	dir := filepath.Join(Dir, name)
+	dir := Path(name)
 	if err := root.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	for _, parent := range []string{".", Dir} {
+	for parent := filepath.Dir(dir); ; parent = filepath.Dir(parent) {
 		if err := syncDir(root, parent); err != nil {
 			return nil, err
 		}
+		if parent == "." {
+			return root.OpenRoot(dir)
+		}
 	}
-	return root.OpenRoot(dir)
 }
 
 // SyncDir makes durable which names are in dir.
 func SyncDir(dir *os.Root) error { return syncDir(dir, ".") }
+
+// SyncParent makes durable that the entry called name is in its directory.
+func SyncParent(root *os.Root, name string) error { return syncDir(root, filepath.Dir(name)) }
 
 func syncDir(root *os.Root, name string) error {
 	d, err := root.Open(name)
