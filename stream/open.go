@@ -146,6 +146,9 @@ func (l *Log) create(base Pos) (*segment, error) {
 	}, nil
 }
 
+// NewID returns a random identity.
+func NewID() string { return newID() }
+
 func newID() string {
 	var b [idLen / 2]byte
 	rand.Read(b[:]) // never fails

@@ -29,6 +29,10 @@ type ServerOptions struct {
 	// Allow tells whether a request may read the database at path; nil: any may. It is asked again with each heartbeat,
 	// and a stream that may not be read any more ends.
 	Allow func(r *http.Request, path string) bool
+
+	// Admit tells whether a request's credentials are valid, whatever they may read; nil: all are. Once they are not, they
+	// never are again.
+	Admit func(r *http.Request) bool
 }
 
 // A Server serves databases to followers over HTTP. It is an http.Handler for
@@ -45,6 +49,8 @@ type Server struct {
 
 	mu     sync.Mutex // guards all below
 	dbs    map[string]*served
+	dirs   []Directory
+	listed chan struct{} // closed and replaced when dbs or dirs change
 	closed bool
 }
 
@@ -57,13 +63,17 @@ func NewServer(opt ServerOptions) *Server {
 	if opt.Allow == nil {
 		opt.Allow = func(*http.Request, string) bool { return true }
 	}
+	if opt.Admit == nil {
+		opt.Admit = func(*http.Request) bool { return true }
+	}
 	s := &Server{
-		opt: opt, mux: http.NewServeMux(), instance: newID(), dbs: make(map[string]*served),
+		opt: opt, mux: http.NewServeMux(), instance: newID(), dbs: make(map[string]*served), listed: make(chan struct{}),
 		taking: make(chan struct{}, cmp.Or(opt.MaxSums, 16)), reading: make(chan struct{}, cmp.Or(opt.MaxReading, 2)),
 		waiting: make(chan struct{}, cmp.Or(opt.MaxWaits, 1024)), verifying: make(chan struct{}, 1),
 	}
 	s.mux.HandleFunc("GET /{$}", s.index)
 	s.mux.HandleFunc("GET /status", s.status)
+	s.mux.HandleFunc("GET /list", s.list)
 	s.mux.HandleFunc("GET /wait", s.wait)
 	s.mux.HandleFunc("GET /verify", s.verify)
 	s.mux.HandleFunc("GET /stream", s.stream)
@@ -85,6 +95,7 @@ func (s *Server) Add(path string, db Database) {
 		end()
 	}
 	s.dbs[path] = &served{path: path, db: db, ctx: ctx, end: end, open: make(map[*connected]struct{})}
+	s.relist()
 }
 
 // Remove serves a database no more. It ends the streams and waits for their
@@ -93,6 +104,7 @@ func (s *Server) Remove(path string) {
 	s.mu.Lock()
 	d := s.dbs[path]
 	delete(s.dbs, path)
+	s.relist()
 	s.mu.Unlock()
 	if d != nil {
 		d.end()
@@ -105,6 +117,7 @@ func (s *Server) Remove(path string) {
 func (s *Server) Close() error {
 	s.mu.Lock()
 	s.closed = true
+	s.relist()
 	dbs := slices.Collect(maps.Values(s.dbs))
 	s.mu.Unlock()
 	for _, d := range dbs {
@@ -241,14 +254,14 @@ func (s *Server) listing(r *http.Request) string {
 	return "served: " + strings.Join(paths, ", ")
 }
 
-// Statuses returns the state of the databases that r may read, by path.
+// Statuses returns the state of the databases that r may read, by path, and then that of directories.
 func (s *Server) Statuses(r *http.Request) []Status {
 	dbs := s.allowed(r)
 	all := make([]Status, len(dbs))
 	for i, d := range dbs {
 		all[i] = s.statusOf(d)
 	}
-	return all
+	return append(all, s.directoryStatuses(r)...)
 }
 
 func (s *Server) statusOf(d *served) Status {
@@ -277,7 +290,7 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) {
 func (s *Server) index(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
-	all := s.Statuses(r)
+	all := slices.DeleteFunc(s.Statuses(r), func(st Status) bool { return st.Role == RoleDirectory })
 	io.WriteString(w, "weir: live read replication for SQLite\n\nDatabases served here:\n")
 	for _, st := range all {
 		fmt.Fprintf(w, "  %s  %s at %s, %d pages of %d bytes, followers: %d\n", st.Path, st.Role, st.Pos, st.Size, st.PageSize, st.Followers)
@@ -291,6 +304,7 @@ func (s *Server) index(w http.ResponseWriter, r *http.Request) {
 	stream := "/stream?path=" + url.QueryEscape(path)
 	fmt.Fprintf(w, `
 GET  /status                                     their state, as JSON
+GET  /list?dir=DIR                               the databases below a directory, as JSON
 GET  /wait?path=PATH&txid=TXID&timeout=10s       answers once the database has that transaction
 GET  /wait?path=PATH&now=1&timeout=10s           answers once it has what the primary has now
 GET  /verify?path=PATH                           compares a replica's pages with its upstream's; JSON lines

@@ -7,15 +7,16 @@ import (
 
 // Values of [Status].Role.
 const (
-	RolePrimary = "primary"
-	RoleReplica = "replica"
+	RolePrimary   = "primary"
+	RoleReplica   = "replica"
+	RoleDirectory = "directory" // it is no database's: see [Directory]
 )
 
 // Status is a database's state for GET /status.
 type Status struct {
 	At       time.Time // when this was so, by the server's clock
 	Path     string
-	Role     string // RolePrimary or RoleReplica
+	Role     string // RolePrimary, RoleReplica, or RoleDirectory, which has no positions, sizes and streams
 	ID       string
 	Pos      Pos    // published
 	PageSize uint32 // bytes
@@ -143,7 +144,7 @@ func (s Status) MarshalJSON() ([]byte, error) {
 	for _, g := range s.Gone {
 		j.Gone = append(j.Gone, goneJSON{g.Name, g.Addr, g.Pos.String(), g.At, g.Reason})
 	}
-	if s.Role == RoleReplica {
+	if s.Role == RoleReplica || s.Upstream != "" {
 		j.replicaJSON = &replicaJSON{s.Upstream, s.Distance, s.UpstreamPos.String(), s.Connected, s.Lag.Seconds(), s.LagTxns, s.LagBytes}
 	}
 	return json.Marshal(j)
