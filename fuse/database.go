@@ -27,16 +27,22 @@ func (d *directory) add(of Database, mounted []string) error {
 	if err := d.rollBack(of.Path, name, mounted); err != nil {
 		return err
 	}
+	_, err := d.openPrimary(of.Path, name)
+	return err
+}
+
+// openPrimary opens the database called name for capture.
+func (d *directory) openPrimary(path, name string) (*capture.Database, error) {
 	lock := &writerLock{inside: &d.inside, name: name}
-	db, err := capture.Open(d.root, name, capture.Options{Path: of.Path, Logger: d.logger, Intercepted: !d.passthrough, Locks: lock, Scrub: d.scrub})
+	db, err := capture.Open(d.root, name, capture.Options{Path: path, Logger: d.logger, Intercepted: !d.passthrough, Locks: lock, Scrub: d.scrub})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.captures[name] = db
-	d.locks = append(d.locks, lock)
-	return nil
+	d.locks[name] = lock
+	return db, nil
 }
 
 func (d *directory) addReplica(of Database, name string) error {
@@ -81,37 +87,53 @@ func (d *directory) applied(name string) *apply.Database {
 	return d.applies[name]
 }
 
-// checkUnused refuses a database that a process has open: it would go on
+// checkUnused refuses databases that a process has open: it would go on
 // behind the mount's back.
-func (d *directory) checkUnused(name string) error {
-	var files []fileID
-	for _, role := range []dbfile.Role{dbfile.RoleDatabase, dbfile.RoleWAL, dbfile.RoleSHM} {
-		id, err := identify(d.below(name + role.Suffix()))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		files = append(files, id)
-	}
-	if len(files) == 0 {
-		return nil
+func (d *directory) checkUnused(names ...string) error {
+	files, err := d.filesOf(names)
+	if err != nil || len(files) == 0 {
+		return err
 	}
 	if holders := holdersOf(sameFile(files)); len(holders) > 0 {
-		return &BusyError{Path: filepath.Join(d.path, name), Holders: holders, Reason: "it opened the database before weir was mounted; stop it, then start weir"}
+		path := d.path
+		if len(names) == 1 {
+			path = filepath.Join(d.path, names[0])
+		}
+		return &BusyError{Path: path, Holders: holders, Reason: "it opened the database before weir was mounted; stop it, then start weir"}
 	}
 	return nil
 }
 
+// filesOf identifies the files of the databases that processes keep open.
+func (d *directory) filesOf(names []string) (files []fileID, err error) {
+	for _, name := range names {
+		for _, role := range []dbfile.Role{dbfile.RoleDatabase, dbfile.RoleWAL, dbfile.RoleSHM} {
+			id, err := identify(d.below(name + role.Suffix()))
+			if errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+			if err != nil {
+				return nil, err
+			}
+			files = append(files, id)
+		}
+	}
+	return files, nil
+}
+
 // attachReplica gives apply the locks that readers take, and a way to say what changed.
 func (d *directory) attachReplica(name string, db *apply.Database) error {
+	// Apps may have looked for them before they were there.
+	d.changed(name + dbfile.SuffixSHM)
+	d.changed(name + dbfile.SuffixWAL)
 	fd, err := d.sb.open(name+dbfile.SuffixSHM, unix.O_RDWR)
 	if err != nil {
 		return err
 	}
 	m := &replicaMount{readerLocks: &readerLocks{fd: fd}, dir: d, files: make(map[string]int)}
-	d.locks = append(d.locks, m)
+	d.mu.Lock()
+	d.locks[name] = m
+	d.mu.Unlock()
 	if err := m.hold(); err != nil {
 		return fmt.Errorf("lock the wal-index of %s: %w", db.Status().Path, err)
 	}

@@ -21,6 +21,7 @@ import (
 	"weir/fuse/internal/dbfile"
 	"weir/fuse/internal/scrub"
 	"weir/fuse/internal/state"
+	"weir/stream"
 )
 
 // directory is one mounted directory and the databases of ours in it.
@@ -42,10 +43,24 @@ type directory struct {
 	backing *os.File // the same, as a descriptor that can be named under /proc
 	lock    *os.File // held so that no second daemon works on the directory
 
+	patterns []Pattern // of databases that come and go
+
+	// moving is held where a file gets another name, and read-held where one is written that is no database's.
+	moving  sync.RWMutex
+	wake    chan struct{}  // of one: members have come or gone
+	waiting sync.WaitGroup // for members' first pages
+
 	mu       sync.RWMutex
-	captures map[string]*capture.Database // by name in the directory; primaries. Guarded by mu.
+	captures map[string]*capture.Database // by name below the directory; primaries. Guarded by mu.
+	members  map[string]*member           // those of captures that come and go. Guarded by mu.
 	applies  map[string]*apply.Database   // replicas. Guarded by mu.
-	locks    []io.Closer                  // one for each database
+	leaving  map[string]bool              // replicas that are taken away. Guarded by mu.
+	locks    map[string]io.Closer         // one for each database. Guarded by mu.
+	failed   map[string]error             // why files that are databases are not captured. Guarded by mu.
+	faults   stream.Faults                // of these. Guarded by mu.
+	id       string                       // of a directory with patterns. Guarded by mu.
+
+	followers *followers // of a directory of replicas with patterns
 
 	watcher *watcher
 	inside  inside // of a directory of primaries
@@ -57,7 +72,11 @@ type directory struct {
 // openDirectory opens the directory at path, whose own is target. With below it
 // looks below mounts of weirs, by a thread that is apart.
 func openDirectory(path, target string, readOnly, below bool, logger *slog.Logger) (_ *directory, err error) {
-	d := &directory{path: path, target: target, readOnly: readOnly, logger: logger, tree: -1, captures: make(map[string]*capture.Database), applies: make(map[string]*apply.Database)}
+	d := &directory{
+		path: path, target: target, readOnly: readOnly, logger: logger, tree: -1, wake: make(chan struct{}, 1),
+		captures: make(map[string]*capture.Database), members: make(map[string]*member), applies: make(map[string]*apply.Database),
+		leaving: make(map[string]bool), locks: make(map[string]io.Closer), failed: make(map[string]error),
+	}
 	at := target
 	if below {
 		if d.tree, err = cloneTree(target); err != nil {
@@ -88,6 +107,9 @@ func locate(path string, below bool) (target string, err error) {
 	return target, err
 }
 
+// lockName is the file in .weir that is locked by who has the directory mounted.
+const lockName = "lock"
+
 func (d *directory) open(at string) (err error) {
 	if d.root, err = os.OpenRoot(at); err != nil {
 		return err
@@ -98,7 +120,7 @@ func (d *directory) open(at string) (err error) {
 	if err := d.root.MkdirAll(state.Dir, 0o700); err != nil {
 		return err
 	}
-	if d.lock, err = d.root.OpenFile(filepath.Join(state.Dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
+	if d.lock, err = d.root.OpenFile(filepath.Join(state.Dir, lockName), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
 		return err
 	}
 	if err := lockFile(d.lock); err != nil {
@@ -171,10 +193,14 @@ func (d *directory) newNode(data *fusefs.LoopbackRoot) *node {
 
 // changed tells the kernel that the entry called name is not what it was.
 func (d *directory) changed(name string) {
-	if child := d.node.GetChild(name); child != nil {
+	parent := d.inode(filepath.Dir(name))
+	if parent == nil {
+		return
+	}
+	if child := parent.GetChild(filepath.Base(name)); child != nil {
 		child.NotifyContent(-1, 0)
 	}
-	d.node.NotifyEntry(name)
+	parent.NotifyEntry(filepath.Base(name))
 }
 
 // readAt reads all of b from the file called name.

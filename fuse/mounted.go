@@ -1,9 +1,11 @@
 package fuse
 
 import (
-	"os"
+	"maps"
 	"slices"
 	"syscall"
+
+	"weir/fuse/internal/apply"
 )
 
 // Directory is a mounted directory.
@@ -11,23 +13,26 @@ type Directory struct {
 	Path   string // as configured
 	Target string // Path without symbolic links
 
-	root  *os.Root
-	names []string // of its databases
+	d *directory
 }
 
 // Directories returns what is mounted.
 func (m *Mounts) Directories() []Directory {
 	var all []Directory
 	for _, d := range m.dirs {
-		all = append(all, Directory{d.path, d.target, d.root, d.databases()})
+		all = append(all, Directory{d.path, d.target, d})
 	}
 	return all
 }
 
-// databases names the databases of ours in the directory.
+// databases names the databases of ours in the directory that are there, or may come.
 func (d *directory) databases() (names []string) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
 	for name := range d.captures {
-		names = append(names, name)
+		if m := d.members[name]; m == nil || m.there {
+			names = append(names, name)
+		}
 	}
 	for name := range d.applies {
 		names = append(names, name)
@@ -36,13 +41,20 @@ func (d *directory) databases() (names []string) {
 	return names
 }
 
+// replicas are the replicas in the directory.
+func (d *directory) replicas() []*apply.Database {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return slices.Collect(maps.Values(d.applies))
+}
+
 // Owners are the users that own the directory or one of the databases in it, once that exists.
 func (d Directory) Owners() (uids []uint32) {
-	if d.root == nil {
+	if d.d == nil {
 		return nil
 	}
-	for _, name := range append([]string{"."}, d.names...) {
-		fi, err := d.root.Stat(name)
+	for _, name := range append([]string{"."}, d.d.databases()...) {
+		fi, err := d.d.root.Stat(name)
 		if err != nil {
 			continue // not there, or unmounted
 		}

@@ -19,6 +19,7 @@ import (
 // Config says what to mount.
 type Config struct {
 	Databases []Database
+	Patterns  []Pattern    // none matches a database of Databases in a directory below its own
 	Logger    *slog.Logger // default: none
 
 	Passthrough Passthrough // default: where it can be had
@@ -63,7 +64,8 @@ type Mounts struct {
 	databases []Database
 	guard     *guard
 
-	stop      context.CancelFunc // ends the followers
+	ctx       context.Context // of the followers, and of those who announce members
+	stop      context.CancelFunc
 	following sync.WaitGroup
 }
 
@@ -84,16 +86,26 @@ func Mount(ctx context.Context, cfg Config) (*Mounts, error) {
 		m.guard.end()
 		return nil, err
 	}
-	ctx, m.stop = context.WithCancel(context.WithoutCancel(ctx))
+	m.ctx, m.stop = context.WithCancel(context.WithoutCancel(ctx))
 	for _, db := range cfg.Databases {
 		if db.Upstream != nil {
-			m.follow(ctx, db, stream.FollowOptions{
-				Logger: cfg.Logger.With("db", db.Path), MaxBackoff: cfg.MaxBackoff, Instance: cfg.Instance, Credentials: db.Upstream.Credentials,
-				Name: cfg.nameOf(db),
-			})
+			m.follow(m.ctx, db, cfg.follow(db))
+		}
+	}
+	for _, d := range m.dirs {
+		if d.followers != nil {
+			m.following.Go(func() { d.followers.run(m.ctx) })
 		}
 	}
 	return m, nil
+}
+
+// follow is how the upstream of db is followed.
+func (cfg Config) follow(db Database) stream.FollowOptions {
+	return stream.FollowOptions{
+		Logger: cfg.Logger.With("db", db.Path), MaxBackoff: cfg.MaxBackoff, Instance: cfg.Instance, Credentials: db.Upstream.Credentials,
+		Name: cfg.nameOf(db),
+	}
 }
 
 // nameOf is by what name an upstream calls a replica.
@@ -104,24 +116,30 @@ func (cfg Config) nameOf(db Database) string {
 	return cfg.Name + ":" + db.Path
 }
 
-// group is the databases of one directory.
+// group is what is configured for one directory.
 type group struct {
-	path      string
-	replica   bool
-	databases []Database
+	path     string
+	replica  bool
+	patterns []Pattern
 }
 
-// byDirectory groups databases; outer directories come before those in them.
-func byDirectory(databases []Database) []*group {
+// byDirectory groups what is configured; outer directories come before those in them.
+func byDirectory(cfg Config) []*group {
 	var groups []*group
-	for _, db := range databases {
-		dir := filepath.Dir(db.Path)
+	of := func(dir string, u *Upstream) *group {
 		i := slices.IndexFunc(groups, func(g *group) bool { return g.path == dir })
 		if i < 0 {
 			i = len(groups)
-			groups = append(groups, &group{path: dir, replica: db.Upstream != nil})
+			groups = append(groups, &group{path: dir, replica: u != nil})
 		}
-		groups[i].databases = append(groups[i].databases, db)
+		return groups[i]
+	}
+	for _, db := range cfg.Databases {
+		of(filepath.Dir(db.Path), db.Upstream)
+	}
+	for _, p := range cfg.Patterns {
+		g := of(p.Dir, p.Upstream)
+		g.patterns = append(g.patterns, p)
 	}
 	slices.SortFunc(groups, func(a, b *group) int { return cmp.Compare(len(a.path), len(b.path)) })
 	return groups
@@ -143,7 +161,7 @@ func (m *Mounts) directory(db Database) *directory {
 	return m.dirs[i]
 }
 
-// Register has s serve every database, replicas too.
+// Register has s serve every database, replicas too, and those that come. It is called once at most.
 func (m *Mounts) Register(s *stream.Server) {
 	for _, db := range m.databases {
 		d, name := m.directory(db), filepath.Base(db.Path)
@@ -153,12 +171,36 @@ func (m *Mounts) Register(s *stream.Server) {
 			s.Add(db.Path, &servedPrimary{d.captured(name), d, name})
 		}
 	}
+	for _, d := range m.dirs {
+		m.registerMembers(d, s)
+	}
+}
+
+// registerMembers has s serve the databases of d that come and go.
+func (m *Mounts) registerMembers(d *directory, s *stream.Server) {
+	switch {
+	case d.followers != nil:
+		d.followers.serve(s)
+	case d.follows():
+		d.serveMembers(m.ctx, s)
+		m.following.Go(func() { d.announce(m.ctx, s) })
+	default:
+		return
+	}
+	s.AddDirectory(servedDirectory{d})
 }
 
 // Ready waits until every replica has a state to show.
 func (m *Mounts) Ready(ctx context.Context) error {
 	for _, d := range m.dirs {
-		for _, replica := range d.applies {
+		if d.followers != nil {
+			select {
+			case <-d.followers.heard:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		for _, replica := range d.replicas() {
 			select {
 			case <-replica.Ready():
 			case <-ctx.Done():
@@ -189,6 +231,9 @@ func (m *Mounts) unmount(flags int) error {
 	}
 	m.stop()
 	m.following.Wait()
+	for _, d := range m.dirs {
+		d.waiting.Wait()
+	}
 	var errs []error
 	for _, d := range slices.Backward(m.dirs) {
 		errs = append(errs, d.close())

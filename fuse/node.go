@@ -2,6 +2,7 @@ package fuse
 
 import (
 	"context"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fs"
@@ -16,6 +17,9 @@ import (
 type node struct {
 	fs.LoopbackNode
 	dir *directory
+
+	renamed atomic.Pointer[renamed] // in a directory whose databases come and go
+	writers atomic.Int32            // its handles to write by, there
 }
 
 var _ = (fs.NodeWrapChilder)((*node)(nil))
@@ -31,26 +35,50 @@ func (n *node) WrapChild(_ context.Context, child fs.InodeEmbedder) fs.InodeEmbe
 // captured returns the captured database that the entry called name in n
 // belongs to, and the entry's role in it; nil for all other entries.
 func (n *node) captured(name string) (*capture.Database, dbfile.Role) {
-	if !n.IsRoot() {
+	if !n.IsRoot() && !n.dir.recursive() {
 		return nil, dbfile.RoleOther
 	}
-	db, role := dbfile.RoleOf(name)
+	at, _ := n.at(name)
+	db, role := roleOf(at)
 	return n.dir.captured(db), role
 }
 
 // self is captured for n's own entry.
 func (n *node) self() (*capture.Database, dbfile.Role) {
 	name, parent := n.Parent()
-	if parent == nil || !parent.IsRoot() {
+	if parent == nil || !parent.IsRoot() && !n.dir.recursive() {
 		return nil, dbfile.RoleOther
 	}
 	return parent.Operations().(*node).captured(name)
 }
 
+// database is the captured database that n's file is, nil where it is none.
+func (n *node) database() *capture.Database {
+	name, ok := n.name()
+	if !ok {
+		return nil
+	}
+	return n.dir.captured(name)
+}
+
+// mayJoin tells whether an app opens n's file as one that may be, or become, a database.
+func (n *node) mayJoin() bool {
+	name, _ := n.Parent()
+	_, role := dbfile.RoleOf(name)
+	return n.dir.follows() && role == dbfile.RoleDatabase
+}
+
 // hidden tells whether an entry is weir's own, or a replica that has nothing to
 // show yet.
 func (n *node) hidden(name string) bool {
-	return n.IsRoot() && (name == state.Dir || n.dir.unready(name))
+	if n.IsRoot() {
+		return name == state.Dir || n.dir.conceals(name)
+	}
+	if !n.dir.recursive() {
+		return false
+	}
+	at, ok := n.at(name)
+	return ok && n.dir.conceals(at)
 }
 
 var _ = (fs.NodeLookuper)((*node)(nil))
@@ -96,7 +124,7 @@ var _ = (fs.NodeOpendirHandler)((*node)(nil))
 // OpendirHandle hides what is hidden.
 func (n *node) OpendirHandle(ctx context.Context, flags uint32) (fs.FileHandle, uint32, syscall.Errno) {
 	fh, fuseFlags, errno := n.LoopbackNode.OpendirHandle(ctx, flags)
-	if errno == 0 && n.IsRoot() {
+	if errno == 0 && (n.IsRoot() || n.dir.recursive()) {
 		fh = &rootDir{fh.(loopbackDir), n}
 	}
 	return fh, fuseFlags, errno
@@ -112,6 +140,12 @@ func (n *node) Open(ctx context.Context, flags uint32) (fs.FileHandle, uint32, s
 	fh, _, errno := n.LoopbackNode.Open(ctx, flags)
 	if errno != 0 {
 		return nil, 0, errno
+	}
+	if n.mayJoin() {
+		if n.database() == nil {
+			n.joinIdle()
+		}
+		return n.openedMember(fh.(*fs.LoopbackFile), flags)
 	}
 	d, role := n.self()
 	return n.dir.opened(fh.(*fs.LoopbackFile), d, role)
@@ -141,6 +175,10 @@ func (n *node) Create(ctx context.Context, name string, flags, mode uint32, out 
 		return nil, nil, 0, errno
 	}
 	n.unmask(name, mode, &out.Attr)
+	if _, role := dbfile.RoleOf(name); n.dir.follows() && role == dbfile.RoleDatabase {
+		fh, fuseFlags, errno := n.createdMember(name, inode, fh.(*fs.LoopbackFile), flags)
+		return inode, fh, fuseFlags, errno
+	}
 	d, role := n.captured(name)
 	fh, fuseFlags, errno := n.dir.opened(fh.(*fs.LoopbackFile), d, role)
 	return inode, fh, fuseFlags, errno
@@ -155,6 +193,9 @@ func (n *node) Setattr(ctx context.Context, f fs.FileHandle, in *fuse.SetAttrIn,
 	}
 	op := func() error { return asError(n.LoopbackNode.Setattr(ctx, f, in, out)) }
 	size, resize := in.GetSize()
+	if resize && n.mayJoin() {
+		return toErrno(n.setSize(int64(size), op))
+	}
 	d, role := n.self()
 	switch {
 	case d == nil || !resize:
@@ -186,7 +227,12 @@ func (n *node) Unlink(ctx context.Context, name string) syscall.Errno {
 		return syscall.ENOENT
 	}
 	d, role := n.captured(name)
-	return toErrno(remove(d, role, func() error { return asError(n.LoopbackNode.Unlink(ctx, name)) }))
+	op := func() error { return asError(n.LoopbackNode.Unlink(ctx, name)) }
+	if at, ok := n.at(name); ok && n.dir.comesAndGoes(at) {
+		defer n.dir.note(at)
+		return toErrno(d.Gone(op))
+	}
+	return toErrno(remove(d, role, op))
 }
 
 var _ = (fs.NodeRenamer)((*node)(nil))
@@ -198,6 +244,9 @@ func (n *node) Rename(ctx context.Context, name string, newParent fs.InodeEmbedd
 		return syscall.EPERM
 	}
 	op := func() error { return asError(n.LoopbackNode.Rename(ctx, name, newParent, newName, flags)) }
+	if n.dir.follows() {
+		return toErrno(n.renameMembers(name, to, newName, flags, op))
+	}
 	d, role := n.captured(name)
 	toD, toRole := to.captured(newName)
 	if d == toD {

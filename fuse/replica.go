@@ -31,14 +31,24 @@ func (m *replicaMount) Changed(name string) { m.dir.changed(name) }
 // unready tells whether name is a replica that has nothing to show yet.
 func (d *directory) unready(name string) bool {
 	replica := d.applied(name)
-	if replica == nil {
-		return false
-	}
+	return replica != nil && !isReady(replica)
+}
+
+// conceals tells whether name is a replica that is not shown.
+func (d *directory) conceals(name string) bool {
+	d.mu.RLock()
+	leaving := d.leaving[name]
+	d.mu.RUnlock()
+	return leaving || d.unready(name)
+}
+
+// isReady tells whether a replica has something to show.
+func isReady(replica *apply.Database) bool {
 	select {
 	case <-replica.Ready():
-		return false
-	default:
 		return true
+	default:
+		return false
 	}
 }
 
@@ -148,7 +158,7 @@ func (m *replicaMount) cached(name string) *fs.Inode {
 	if m.dir.passthrough {
 		return nil
 	}
-	return m.dir.node.GetChild(name)
+	return m.dir.inode(name)
 }
 
 // store falls back to drop: then a reader asks for b.

@@ -35,6 +35,11 @@ func (m *Mounts) mount(cfg Config) error {
 		}
 	}
 	for _, d := range m.dirs {
+		if err := errors.Join(d.identify(), d.scan(targets), d.scanReplicas()); err != nil {
+			return err
+		}
+	}
+	for _, d := range m.dirs {
 		if err := d.replaceStale(); err != nil {
 			return fmt.Errorf("mount %s: %w", d.path, err)
 		}
@@ -65,7 +70,7 @@ func (m *Mounts) open(cfg Config) error {
 // openAll opens none before weirs' mounts are away from all: a clone has what is
 // mounted in it.
 func (m *Mounts) openAll(cfg Config, below bool) error {
-	groups := byDirectory(cfg.Databases)
+	groups := byDirectory(cfg)
 	targets := make([]string, len(groups))
 	for i, g := range groups {
 		var err error
@@ -78,7 +83,10 @@ func (m *Mounts) openAll(cfg Config, below bool) error {
 		if err != nil {
 			return err
 		}
-		d.guard = m.guard
+		d.guard, d.patterns = m.guard, g.patterns
+		if g.replica && len(g.patterns) > 0 {
+			d.followers = newFollowers(d, cfg)
+		}
 		d.scrub = scrub.Timing{After: cfg.ScrubEvery, Every: cfg.ScrubEvery}
 		m.dirs = append(m.dirs, d)
 	}

@@ -45,13 +45,13 @@ type virtual struct {
 	content func() string // may take locks of the middle; not called with the directory's lock held, as Lookup is
 }
 
-// virtual returns the node of a virtual file of the mount's root, nil where there is none of that name.
+// virtual returns the node of the virtual file called name below the directory, nil where there is none.
 func (d *directory) virtual(name string) *virtual {
 	switch {
 	case name == lagName:
 		return &virtual{size: lagLength, content: d.lag}
-	case name == primaryName && len(d.applies) > 0:
-		url := d.applies[d.databases()[0]].Upstream() + "\n"
+	case name == primaryName && d.readOnly:
+		url := d.upstream() + "\n"
 		return &virtual{size: uint64(len(url)), content: func() string { return url }}
 	}
 	db, ok := strings.CutSuffix(name, posSuffix)
@@ -61,28 +61,47 @@ func (d *directory) virtual(name string) *virtual {
 	return &virtual{size: posLength, content: func() string { return d.position(db).String() + "\n" }}
 }
 
-// has tells whether a database of ours is called name.
-func (d *directory) has(name string) bool { return d.captures[name] != nil || d.applies[name] != nil }
+// upstream is the URL of the weir that a replica follows.
+func (d *directory) upstream() string {
+	for _, name := range d.databases() {
+		if replica := d.applied(name); replica != nil {
+			return replica.Upstream()
+		}
+	}
+	for _, p := range d.patterns {
+		return p.Upstream.URL
+	}
+	return ""
+}
+
+// has tells whether a database of ours is called name, and is there, or may come.
+func (d *directory) has(name string) bool {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	m := d.members[name]
+	return (m == nil || m.there) && (d.captures[name] != nil || d.applies[name] != nil)
+}
 
 // position is the one that readers see. On a primary it has all that was committed before.
 func (d *directory) position(db string) stream.Pos {
-	if captured, ok := d.captures[db]; ok {
+	if captured := d.captured(db); captured != nil {
 		captured.Capture()
 		return captured.Log().Published()
 	}
-	if d.unready(db) {
+	replica := d.applied(db)
+	if replica == nil || d.unready(db) {
 		return stream.Pos{}
 	}
-	_, pos := d.applies[db].Pos()
+	_, pos := replica.Pos()
 	return pos
 }
 
 // lag is that of the replica that is furthest behind.
 func (d *directory) lag() string {
 	var lag int64
-	for name, replica := range d.applies {
+	for _, replica := range d.replicas() {
 		lag = max(lag, replica.Lag().Milliseconds())
-		if d.unready(name) {
+		if !isReady(replica) {
 			lag = math.MaxInt32
 		}
 	}
@@ -91,8 +110,12 @@ func (d *directory) lag() string {
 
 // lookupVirtual looks a name up that no file has.
 func (n *node) lookupVirtual(ctx context.Context, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
-	v := n.dir.virtual(name)
-	if !n.IsRoot() || v == nil {
+	if !n.IsRoot() && !n.dir.recursive() {
+		return nil, syscall.ENOENT
+	}
+	at, _ := n.at(name)
+	v := n.dir.virtual(at)
+	if v == nil {
 		return nil, syscall.ENOENT
 	}
 	child := n.GetChild(name)

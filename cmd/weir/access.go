@@ -81,6 +81,14 @@ func (a *access) mayRead(r *http.Request, path string) bool {
 	return g != nil && g.mayRead(path)
 }
 
+// admits tells whether a request's certificate and token are valid now.
+func (a *access) admits(r *http.Request) bool {
+	if admitted, _ := r.Context().Value(admittedKey{}).(bool); admitted {
+		return true
+	}
+	return a.certified(r) && (a.grants == nil || a.grant(r) != nil)
+}
+
 // certified tells whether the certificate that a request's connection began with would be taken now.
 func (a *access) certified(r *http.Request) bool {
 	return a.certs == nil || stillCertified(a.certs.get(), r.TLS)

@@ -71,7 +71,7 @@ func (t *target) clients() ([]*daemonClient, error) {
 		if err != nil {
 			return nil, err
 		}
-		return one(directoryClient(filepath.Dir(conf.DBs[0].Path)))
+		return one(directoryClient(conf.DBs[0].directory()))
 	}
 	return runningClients()
 }
@@ -121,16 +121,28 @@ func dialSocket(ctx context.Context, name string) (net.Conn, error) {
 	return conn, nil
 }
 
-// directoryClient asks the daemon that has dir mounted.
+// directoryClient asks the daemon that has dir mounted, or else one around it.
 func directoryClient(dir string) (*daemonClient, error) {
-	if runs(dir) {
-		return socketClient(controlName(dir)), nil
+	if at, ok := mountedAround(dir); ok {
+		return socketClient(controlName(at)), nil
 	}
 	// Only where it must be is the path walked: a dead mount does not answer.
-	if real, err := filepath.EvalSymlinks(dir); err == nil && runs(real) {
-		return socketClient(controlName(real)), nil
+	if real, err := filepath.EvalSymlinks(dir); err == nil {
+		if at, ok := mountedAround(real); ok {
+			return socketClient(controlName(at)), nil
+		}
 	}
 	return nil, hint(fmt.Errorf("%s: %w", dir, errNoDaemon), "start it: weir mount; or ask one on another machine, or in a container, with -addr HOST:PORT")
+}
+
+// mountedAround is the nearest directory that dir is, or is in, for which a weir runs.
+func mountedAround(dir string) (at string, ok bool) {
+	for at = dir; at != filepath.Dir(at); at = filepath.Dir(at) {
+		if runs(at) {
+			return at, true
+		}
+	}
+	return "", false
 }
 
 func runs(dir string) bool {

@@ -36,15 +36,38 @@ type config struct {
 
 // dbConfig is one entry of dbs.
 type dbConfig struct {
-	Path     string          // absolute and clean
-	Upstream *upstreamConfig // nil on a primary
-	at       position        // for errors
+	Path      string          // absolute and clean; "" where Dir is set
+	Dir       string          // the same of a directory whose databases come and go
+	Pattern   string          // what their names match
+	Recursive bool            // in directories below, too
+	Upstream  *upstreamConfig // nil on a primary
+	at        position        // for errors
+}
+
+// directory is what is mounted for db.
+func (db dbConfig) directory() string {
+	if db.Dir != "" {
+		return db.Dir
+	}
+	return filepath.Dir(db.Path)
+}
+
+// String is the database's path, or the pattern in its directory.
+func (db dbConfig) String() string {
+	if db.Dir == "" {
+		return db.Path
+	}
+	return db.pattern().String()
+}
+
+func (db dbConfig) pattern() fuse.Pattern {
+	return fuse.Pattern{Dir: db.Dir, Match: db.Pattern, Recursive: db.Recursive}
 }
 
 // upstreamConfig is what a replica follows.
 type upstreamConfig struct {
 	URL  string // http or https, without a trailing slash
-	Path string // the database's path at the upstream
+	Path string // the database's path at the upstream, or the directory's
 
 	TLS   tlsFiles
 	Token tokenSource // what is shown to it
@@ -134,26 +157,43 @@ func yamlError(file string, err error) error {
 // check tests what concerns more than one value.
 func (c *config) check() error {
 	var errs []error
-	paths := make(map[string]position)
-	roles := make(map[string]dbConfig) // the first database of each directory
+	listed := make(map[string]position)
+	roles := make(map[string]dbConfig) // the first entry of each directory
 	for _, db := range c.DBs {
-		if first, ok := paths[db.Path]; ok {
-			errs = append(errs, db.at.errorf("%s is listed twice (first at %s): remove one of the two", db.Path, first))
+		if first, ok := listed[db.String()]; ok {
+			errs = append(errs, db.at.errorf("%s is listed twice (first at %s): remove one of the two", db, first))
 			continue
 		}
-		paths[db.Path] = db.at
-		dir := filepath.Dir(db.Path)
+		listed[db.String()] = db.at
+		dir := db.directory()
 		first, ok := roles[dir]
 		if !ok {
 			roles[dir] = db
-			continue
-		}
-		if (first.Upstream == nil) != (db.Upstream == nil) {
+		} else if (first.Upstream == nil) != (db.Upstream == nil) {
 			errs = append(errs, db.at.errorf("%s holds a primary and a replica (%s at %s): a directory is mounted either writable or read-only, move one of them to a directory of its own",
-				dir, filepath.Base(first.Path), first.at))
+				dir, filepath.Base(first.String()), first.at))
 		}
 	}
-	return errors.Join(append(errs, c.checkFiles())...)
+	return errors.Join(append(errs, c.checkPatterns(), c.checkFiles())...)
+}
+
+// checkPatterns tests that a database is found by one entry only, and the databases of a directory at one upstream.
+func (c *config) checkPatterns() error {
+	var errs []error
+	for i, db := range c.DBs {
+		if db.Dir == "" {
+			continue
+		}
+		for j, other := range c.DBs {
+			switch {
+			case db.Recursive && strings.HasPrefix(other.directory(), db.Dir+"/"):
+				errs = append(errs, other.at.errorf("%s is below %s, which is recursive (at %s): remove one of the two, or \"recursive\"", other, db.Dir, db.at))
+			case j < i && other.Dir == db.Dir && db.Upstream != nil && other.Upstream != nil && *other.Upstream != *db.Upstream:
+				errs = append(errs, db.at.errorf("%s has two upstreams (another at %s): give all its patterns the same", db.Dir, other.at))
+			}
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // primaries counts the databases that are written here.
@@ -203,6 +243,34 @@ func cleanPath(path string) (string, error) {
 	return abs, checkName(filepath.Base(abs))
 }
 
+// cleanDir makes a directory's path absolute and refuses one that can't be mounted over.
+func cleanDir(dir string) (string, error) {
+	if dir == "" {
+		return "", errors.New("dir is empty: give the directory of the databases, as in /data")
+	}
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return "", fmt.Errorf("dir %q: %w", dir, err)
+	}
+	if abs == "/" {
+		return "", errors.New("dir is the root directory, over which weir can't mount: give a directory below it")
+	}
+	return abs, nil
+}
+
+// checkMatch tests a pattern of names.
+func checkMatch(pattern string) error {
+	switch _, err := filepath.Match(pattern, ""); {
+	case pattern == "":
+		return errors.New("pattern is empty: give what the databases' names match, as in \"*.db\"")
+	case strings.Contains(pattern, "/"):
+		return fmt.Errorf("pattern %q has a slash: it is matched with names of files; for directories below write \"recursive: true\"", pattern)
+	case err != nil:
+		return fmt.Errorf("pattern %q: %w: see https://pkg.go.dev/path/filepath#Match", pattern, err)
+	}
+	return nil
+}
+
 // checkName refuses names that SQLite and weir give to other files.
 func checkName(name string) error {
 	for _, suffix := range []string{"-wal", "-shm", "-journal"} {
@@ -236,7 +304,7 @@ func cleanURL(s string) (string, error) {
 // cleanUpstreamPath checks the path that the upstream knows the database by.
 func cleanUpstreamPath(path string) (string, error) {
 	if !filepath.IsAbs(path) {
-		return "", fmt.Errorf("path %q is not absolute: give the database's whole path on the upstream's host, as in /data/db", path)
+		return "", fmt.Errorf("path %q is not absolute: give the whole path on the upstream's host, as in /data/db", path)
 	}
 	return filepath.Clean(path), nil
 }

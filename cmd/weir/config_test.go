@@ -55,6 +55,14 @@ func TestParseConfig(t *testing.T) {
 			config{Addr: "h:1", DBs: []dbConfig{{Path: "/data/db$1"}}}},
 		{"a variable is not YAML", "dbs:\n  - path: /data/$TRICK\n",
 			config{DBs: []dbConfig{{Path: "/data/x: [y] # z"}}}},
+		{"directory", "dbs:\n- dir: /data/x/..\n  pattern: '*.db'\n- {dir: /srv, pattern: 'a?', recursive: true, watch: true, upstream: {url: 'http://h', path: /up}}\n- {dir: /var, pattern: x, upstream: {url: 'http://h'}}\n",
+			config{DBs: []dbConfig{
+				{Dir: "/data", Pattern: "*.db"},
+				{Dir: "/srv", Pattern: "a?", Recursive: true, Upstream: &upstreamConfig{URL: "http://h", Path: "/up"}},
+				{Dir: "/var", Pattern: "x", Upstream: &upstreamConfig{URL: "http://h", Path: "/var"}},
+			}}},
+		{"directory with two patterns and a database", "dbs: [{dir: /data, pattern: '*.db'}, {dir: /data, pattern: '*.sqlite'}, {path: /data/db}]",
+			config{DBs: []dbConfig{{Dir: "/data", Pattern: "*.db"}, {Dir: "/data", Pattern: "*.sqlite"}, {Path: "/data/db"}}}},
 		{"alias", "addr: &a \":9090\"\ndbs:\n  - path: /data/db\n    upstream: {url: http://h, path: &p /up/db}\n  - path: /data/db2\n    upstream: {url: http://h, path: *p}\n",
 			config{Addr: ":9090", DBs: []dbConfig{replica("/data/db", "http://h", "/up/db"), replica("/data/db2", "http://h", "/up/db")}}},
 	} {
@@ -150,6 +158,18 @@ func TestConfigErrors(t *testing.T) {
 		{"path of weir's", "dbs:\n  - path: /data/.weir\n", "f.yml:2: path ends in .weir"},
 		{"duplicate", "dbs:\n  - path: /a/b\n  - path: /a/x/../b\n", "f.yml:3: /a/b is listed twice (first at f.yml:2)"},
 		{"both roles", "dbs:\n  - path: /a/b\n  - path: /a/c\n    upstream: {url: http://h}\n", "f.yml:3: /a holds a primary and a replica (b at f.yml:2)"},
+		{"directory without pattern", "dbs:\n  - dir: /a\n", "f.yml:2: dbs[0] has no pattern: add one"},
+		{"path and directory", "dbs:\n  - {path: /a/b, dir: /a, pattern: x}\n", "f.yml:2: dbs[0] has both path and dir"},
+		{"path and pattern", "dbs:\n  - {path: /a/b, pattern: x}\n", "f.yml:2: dbs[0] has a path, and keys that go with dir"},
+		{"pattern with a slash", "dbs:\n  - {dir: /a, pattern: 'x/*'}\n", "f.yml:2: pattern \"x/*\" has a slash"},
+		{"bad pattern", "dbs:\n  - {dir: /a, pattern: '[x'}\n", "f.yml:2: pattern \"[x\": syntax error in pattern"},
+		{"recursive is text", "dbs:\n  - {dir: /a, pattern: x, recursive: often}\n", "f.yml:2: recursive is text: write true or false"},
+		{"directory is the root", "dbs:\n  - {dir: /, pattern: x}\n", "f.yml:2: dir is the root directory"},
+		{"pattern twice", "dbs:\n  - {dir: /a, pattern: x}\n  - {dir: /a/, pattern: x}\n", "f.yml:3: /a/x is listed twice (first at f.yml:2)"},
+		{"directory of both roles", "dbs:\n  - {dir: /a, pattern: x}\n  - {path: /a/b, upstream: {url: 'http://h'}}\n", "f.yml:3: /a holds a primary and a replica (x at f.yml:2)"},
+		{"in a recursive directory", "dbs:\n  - {dir: /a, pattern: x, recursive: true}\n  - path: /a/b/c\n", "f.yml:3: /a/b/c is below /a, which is recursive (at f.yml:2)"},
+		{"directory of two upstreams", "dbs:\n  - {dir: /a, pattern: x, upstream: {url: 'http://h'}}\n  - {dir: /a, pattern: y, upstream: {url: 'http://i'}}\n", "f.yml:3: /a has two upstreams (another at f.yml:2)"},
+		{"upstream with path and dir", "dbs:\n  - {dir: /a, pattern: x, upstream: {url: 'http://h', path: /b, dir: /b}}\n", "f.yml:2: dbs[0].upstream has both path and dir"},
 		{"unset variable", "dbs:\n  - path: /$NOPE/${NEITHER}\n", "f.yml:2: $NOPE, $NEITHER is not set"},
 		{"upstream is text", "dbs:\n  - path: /a/b\n    upstream: http://h\n", "f.yml:3: upstream is text"},
 		{"upstream is empty", "dbs:\n  - path: /a/b\n    upstream:\n", "f.yml:3: upstream is empty"},
@@ -206,8 +226,8 @@ func FuzzParseConfig(f *testing.F) {
 			return
 		}
 		for _, db := range c.DBs {
-			if !filepath.IsAbs(db.Path) {
-				t.Errorf("path %q is not absolute", db.Path)
+			if !filepath.IsAbs(db.directory()) || !filepath.IsAbs(db.String()) {
+				t.Errorf("path %q is not absolute", db)
 			}
 		}
 	})

@@ -123,27 +123,77 @@ func (c *configCheck) read(err error, format string, args ...any) {
 }
 
 func (c *configCheck) anyMounted() bool {
-	return slices.ContainsFunc(c.conf.DBs, func(db dbConfig) bool { return runs(filepath.Dir(db.Path)) })
+	return slices.ContainsFunc(c.conf.DBs, func(db dbConfig) bool { return runs(db.directory()) })
 }
 
 // directories says what is mounted where.
 func (c *configCheck) directories() {
 	seen := make(map[string]bool)
 	for _, db := range c.conf.DBs {
-		dir := filepath.Dir(db.Path)
+		dir := db.directory()
 		if !seen[dir] {
 			seen[dir] = true
 			c.directory(dir)
 		}
-		role := "primary"
-		if db.Upstream != nil {
-			role = fmt.Sprintf("replica of %s at %s", db.Upstream.Path, db.Upstream.URL)
-		}
-		c.say("  %s: %s", filepath.Base(db.Path), role)
-		if !runs(dir) {
+		c.say("  %s", db.explain())
+		if !runs(dir) && db.Dir == "" {
 			c.database(db)
+		} else if !runs(dir) {
+			c.pattern(db)
 		}
 	}
+}
+
+// explain says what an entry of dbs is.
+func (db dbConfig) explain() string {
+	what := filepath.Base(db.Path)
+	if db.Dir != "" {
+		what = db.Pattern + ", all that come and go"
+		if db.Recursive {
+			what += ", in directories below, too"
+		}
+	}
+	switch {
+	case db.Upstream == nil && db.Dir == "":
+		return what + ": primary"
+	case db.Upstream == nil:
+		return what + ": primaries"
+	case db.Dir == "":
+		return fmt.Sprintf("%s: replica of %s at %s", what, db.Upstream.Path, db.Upstream.URL)
+	}
+	return fmt.Sprintf("%s: replicas of those in %s at %s", what, db.Upstream.Path, db.Upstream.URL)
+}
+
+// pattern says what of a directory would be mounted now.
+func (c *configCheck) pattern(db dbConfig) {
+	found, err := db.pattern().Find()
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ENOTCONN) {
+		return // or was complained of
+	}
+	if err != nil {
+		c.wrong(err)
+	}
+	n := 0
+	for _, path := range found {
+		if db.Upstream == nil && !isDatabase(path) {
+			c.say("    %s is no SQLite database: it passes through until it is one", path)
+			continue
+		}
+		n++
+	}
+	c.say("    %d there now", n)
+}
+
+// isDatabase tells whether a file is empty, or begins as a database does.
+func isDatabase(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	head := make([]byte, len(sqliteMagic))
+	n, _ := io.ReadFull(f, head)
+	return n == 0 || bytes.Equal(head, []byte(sqliteMagic))
 }
 
 func (c *configCheck) directory(dir string) {

@@ -74,13 +74,19 @@ func fuseConfig(conf *config, instance string, log *slog.Logger) (c fuse.Config,
 		log.Warn("replicas here have no names at their upstreams, only addresses", "err", err)
 	}
 	for _, db := range conf.DBs {
-		d := fuse.Database{Path: db.Path}
+		var u *fuse.Upstream
 		if db.Upstream != nil {
-			if d.Upstream, err = fuseUpstream(db.Upstream, db.Path, log); err != nil {
+			if u, err = fuseUpstream(db.Upstream, db.String(), log); err != nil {
 				return c, err
 			}
 		}
-		c.Databases = append(c.Databases, d)
+		if db.Dir == "" {
+			c.Databases = append(c.Databases, fuse.Database{Path: db.Path, Upstream: u})
+			continue
+		}
+		p := db.pattern()
+		p.Upstream = u
+		c.Patterns = append(c.Patterns, p)
 	}
 	return c, nil
 }
@@ -88,9 +94,9 @@ func fuseConfig(conf *config, instance string, log *slog.Logger) (c fuse.Config,
 func logMounts(conf *config, log *slog.Logger) {
 	for _, db := range conf.DBs {
 		if db.Upstream == nil {
-			log.Info("mounted primary", "db", db.Path)
+			log.Info("mounted primary", "db", db.String())
 		} else {
-			log.Info("mounted replica", "db", db.Path, "upstream", db.Upstream.URL, "upstream-path", db.Upstream.Path)
+			log.Info("mounted replica", "db", db.String(), "upstream", db.Upstream.URL, "upstream-path", db.Upstream.Path)
 		}
 	}
 }

@@ -37,8 +37,9 @@ func gauge[T any](name, help string, labels []string, value func(*T) float64) me
 }
 
 var (
-	ofDatabase = []string{"db"}
-	ofFollower = []string{"db", "replica"}
+	ofDatabase  = []string{"db"}
+	ofDirectory = []string{"directory"}
+	ofFollower  = []string{"db", "replica"}
 )
 
 type (
@@ -60,6 +61,14 @@ var databaseMetrics = []metric[status]{
 	gauge("wal_backfilled_frames", "Frames of the WAL that are in the database.", ofDatabase, func(s *status) float64 { return float64(s.WAL.Backfilled) }),
 	gauge("wal_held", "1 while a reader keeps frames of the WAL from being copied into the database.", ofDatabase, func(s *status) float64 { return number(s.WAL.Held) }),
 	gauge("followers", "Streams that followers have open.", ofDatabase, func(s *status) float64 { return float64(s.Followers) }),
+}
+
+// directoryMetrics are of a directory whose databases come and go.
+var directoryMetrics = []metric[status]{
+	gauge("directory_ready", "1 where it is known which databases the directory has.", ofDirectory, func(s *status) float64 { return number(s.Ready) }),
+	gauge("directory_error", "1 while the directory's last error stands.", ofDirectory, func(s *status) float64 { return number(s.LastError != "") }),
+	gauge("directory_connected", "1 while the upstream of a directory of replicas answers, and of one of primaries.", ofDirectory,
+		func(s *status) float64 { return number(s.Connected || s.Upstream == "") }),
 }
 
 // replicaMetrics are of a database that is a replica.
@@ -94,6 +103,10 @@ func (m metrics) Describe(chan<- *prometheus.Desc) {}
 // Collect sends all values.
 func (m metrics) Collect(ch chan<- prometheus.Metric) {
 	for _, s := range m {
+		if s.Role == stream.RoleDirectory {
+			collect(ch, directoryMetrics, &s, s.Path)
+			continue
+		}
 		collect(ch, databaseMetrics, &s, s.Path)
 		if s.Role == stream.RoleReplica {
 			collect(ch, replicaMetrics, &s, s.Path)

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/url"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -28,10 +27,10 @@ func (c *config) checkFiles() error {
 	}
 	var errs []error
 	for _, db := range c.DBs {
-		dir := filepath.Dir(db.Path)
+		dir := db.directory()
 		for _, f := range files {
 			if strings.HasPrefix(f, dir+"/") {
-				errs = append(errs, db.at.errorf("%s is in %s, over which weir mounts for %s: move it elsewhere, as into /etc/weir", f, dir, db.Path))
+				errs = append(errs, db.at.errorf("%s is in %s, over which weir mounts for %s: move it elsewhere, as into /etc/weir", f, dir, db))
 			}
 		}
 	}

@@ -62,7 +62,7 @@ func newServer(conf *config, log *slog.Logger) (*server, error) {
 	if s.access, err = newAccess(conf.Tokens, s.mux, log); err != nil {
 		return nil, err
 	}
-	s.stream = stream.NewServer(stream.ServerOptions{Logger: log, Allow: s.access.mayRead})
+	s.stream = stream.NewServer(stream.ServerOptions{Logger: log, Allow: s.access.mayRead, Admit: s.access.admits})
 	s.mux.Handle("/", s.stream)
 	handlePage(s.mux, s.stream)
 	s.mux.Handle("GET /metrics", metricsHandler(s.stream.Statuses))

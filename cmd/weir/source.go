@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -76,6 +77,7 @@ func (c *daemonClient) onlyDatabase(ctx context.Context) (string, error) {
 	if err := c.getJSON(ctx, "/status", nil, &all); err != nil {
 		return "", err
 	}
+	all = slices.DeleteFunc(all, func(st stream.Status) bool { return st.Role == stream.RoleDirectory })
 	if len(all) == 1 {
 		return all[0].Path, nil
 	}

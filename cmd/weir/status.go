@@ -128,7 +128,7 @@ func printStatusJSON(std stdio, all []stream.Status) error {
 // unhealthy says in few words what is not well with a database; "" where all is.
 func unhealthy(s stream.Status, maxLag time.Duration) string {
 	switch {
-	case s.Role == stream.RoleReplica && !s.Connected:
+	case s.Upstream != "" && !s.Connected:
 		return "not connected"
 	case !s.Ready:
 		return "not shown yet"

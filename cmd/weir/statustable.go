@@ -16,6 +16,10 @@ func printStatuses(out io.Writer, all []stream.Status, maxLag time.Duration) err
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "DATABASE\tROLE\tSTATE\tTXID\tSIZE\tLAG\tLOG\tWAL\tUPSTREAM")
 	for _, s := range all {
+		if s.Role == stream.RoleDirectory {
+			fmt.Fprintf(w, "%s\t%s\t%s\t-\t-\t-\t-\t-\t%s\n", s.Path, s.Role, cmp.Or(unhealthy(s, maxLag), "ok"), cmp.Or(s.Upstream, "-"))
+			continue
+		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.Path, s.Role, cmp.Or(unhealthy(s, maxLag), "ok"), s.Pos.TXID,
 			byteCount(int64(s.Size)*int64(s.PageSize)), ownLag(s), logText(s), walText(s.WAL), cmp.Or(s.Upstream, "-"))
 	}

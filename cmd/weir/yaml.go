@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"strings"
@@ -58,16 +59,50 @@ func (r *configReader) db(n *yaml.Node, name string) (dbConfig, bool) {
 	db := dbConfig{at: r.at(n)}
 	before := len(r.errs)
 	seen := r.mapping(n, "an entry of dbs", name, map[string]func(*yaml.Node){
-		"path":     func(n *yaml.Node) { db.Path = r.text(n, "path", cleanPath) },
-		"upstream": func(n *yaml.Node) { db.Upstream = r.upstream(n, name+".upstream") },
+		"path":      func(n *yaml.Node) { db.Path = r.text(n, "path", cleanPath) },
+		"dir":       func(n *yaml.Node) { db.Dir = r.text(n, "dir", cleanDir) },
+		"pattern":   func(n *yaml.Node) { db.Pattern = r.text(n, "pattern", same(checkMatch)) },
+		"recursive": func(n *yaml.Node) { db.Recursive = r.flag(n, "recursive") },
+		"watch":     func(n *yaml.Node) { r.watch(n, name) },
+		"upstream":  func(n *yaml.Node) { db.Upstream = r.upstream(n, name+".upstream") },
 	})
-	if len(r.errs) == before && !seen["path"] {
-		r.errorf(n, "%s has no path: add \"path: /data/db\"", name)
+	if len(r.errs) == before {
+		r.pathOrDir(n, name, seen)
 	}
 	if db.Upstream != nil && db.Upstream.Path == "" {
-		db.Upstream.Path = db.Path
+		db.Upstream.Path = cmp.Or(db.Path, db.Dir)
 	}
 	return db, len(r.errs) == before
+}
+
+// pathOrDir tests which keys an entry of dbs has.
+func (r *configReader) pathOrDir(n *yaml.Node, name string, seen map[string]bool) {
+	switch {
+	case !seen["path"] && !seen["dir"]:
+		r.errorf(n, "%s has no path: add \"path: /data/db\", or \"dir: /data\" and a pattern", name)
+	case seen["path"] && seen["dir"]:
+		r.errorf(n, "%s has both path and dir: keep one", name)
+	case seen["dir"] && !seen["pattern"]:
+		r.errorf(n, "%s has no pattern: add one that the databases' names match, as in \"pattern: '*.db'\"", name)
+	case seen["path"] && (seen["pattern"] || seen["recursive"] || seen["watch"]):
+		r.errorf(n, "%s has a path, and keys that go with dir: remove pattern, recursive and watch, or give dir in the place of path", name)
+	}
+}
+
+// watch takes what weir does anyway.
+func (r *configReader) watch(n *yaml.Node, name string) {
+	if !r.flag(n, "watch") {
+		r.warnings = append(r.warnings, fmt.Sprintf("%s: weir always watches a directory: %s.watch is ignored", r.at(n), name))
+	}
+}
+
+// flag reads true or false.
+func (r *configReader) flag(n *yaml.Node, key string) (value bool) {
+	n = resolve(n)
+	if n.ShortTag() != "!!bool" || n.Decode(&value) != nil {
+		r.errorf(n, "%s is %s: write true or false", key, kind(n))
+	}
+	return value
 }
 
 func (r *configReader) upstream(n *yaml.Node, name string) *upstreamConfig {
@@ -75,10 +110,14 @@ func (r *configReader) upstream(n *yaml.Node, name string) *upstreamConfig {
 	before := len(r.errs)
 	keys := r.tokenKeys(&u.Token)
 	keys["url"] = func(n *yaml.Node) { u.URL = r.text(n, "url", cleanURL) }
-	keys["path"] = func(n *yaml.Node) { u.Path = r.text(n, "path", cleanUpstreamPath) }
+	path := func(n *yaml.Node) { u.Path = r.text(n, "path", cleanUpstreamPath) }
+	keys["path"], keys["dir"] = path, path
 	keys["tls"] = func(n *yaml.Node) { u.TLS = *r.tlsFiles(n, name+".tls", "ca") }
 	seen := r.mapping(n, "upstream", name, keys)
 	r.onlyOneToken(n, name, u.Token)
+	if seen["path"] && seen["dir"] {
+		r.errorf(n, "%s has both path and dir: keep one", name)
+	}
 	if len(r.errs) == before && !seen["url"] {
 		r.errorf(n, "upstream has no url: add \"url: http://primary:9090\"")
 	}
