@@ -29,6 +29,7 @@ type rig struct {
 
 	intercepted bool // see Options
 	locks       Locks
+	syncEvery   time.Duration
 }
 
 // newRig makes a database of some pages with SQLite and opens it.
@@ -51,7 +52,7 @@ func (r *rig) open() {
 	if r.root, err = os.OpenRoot(r.dir); err != nil {
 		r.Fatal(err)
 	}
-	if r.d, err = Open(r.root, "db", Options{Logger: slog.New(slog.NewTextHandler(r.Output(), nil)), Intercepted: r.intercepted, Locks: r.locks}); err != nil {
+	if r.d, err = Open(r.root, "db", Options{Logger: slog.New(slog.NewTextHandler(r.Output(), nil)), Intercepted: r.intercepted, Locks: r.locks, SyncEvery: r.syncEvery}); err != nil {
 		r.Fatal(err)
 	}
 	if r.app, err = os.OpenFile(r.path(""), os.O_RDWR, 0); err != nil {

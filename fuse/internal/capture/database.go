@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -31,6 +32,8 @@ type Options struct {
 	// Locks tells what is whole of what is written without a journal. Default:
 	// nobody locks the database.
 	Locks Locks
+
+	SyncEvery time.Duration // how often the log is made durable; default: each second
 
 	Scrub scrub.Timing // when all pages are read and compared with their checksums
 }
@@ -104,7 +107,7 @@ func Open(root *os.Root, name string, opt Options) (*Database, error) {
 	}
 	d.look = startLooker(d)
 	d.background.Go(func() { scrub.Run(d.closing, opt.Scrub, d.scrub) })
-	d.background.Go(d.syncLog)
+	d.background.Go(func() { d.syncLog(cmp.Or(opt.SyncEvery, syncEvery)) })
 	return d, nil
 }
 

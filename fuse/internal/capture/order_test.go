@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"weir/fuse/crashfs"
 	"weir/fuse/internal/dbfile"
@@ -30,7 +31,7 @@ func TestOrder(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	r := &rig{TB: t, dir: disk}
+	r := &rig{TB: t, dir: disk, syncEvery: time.Hour}
 	r.shell("CREATE TABLE t(a); WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<50) INSERT INTO t SELECT randomblob(2000) FROM n;")
 	from := f.Len()
 	(&orderLife{rig: r}).live()
@@ -89,6 +90,7 @@ func (o *orderLife) live() {
 	})
 	o.step("WAL: the checkpoint ends", o.endCheckpoint)
 	o.step("WAL: it is removed", o.removeWAL)
+	o.step("the log is synced, as each second", func() { o.must(o.d.log.Sync()) })
 	o.commit(4, 8)
 	o.step("WAL: a checkpoint ends that has yet to write", o.endCheckpoint)
 	o.write(8, filled(8))

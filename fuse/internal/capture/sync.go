@@ -2,13 +2,13 @@ package capture
 
 import "time"
 
-// syncEvery is how often the log is made durable.
+// syncEvery is the default of [Options].SyncEvery.
 const syncEvery = time.Second
 
 // syncLog makes the log durable now and then, until Close does it for the last
 // time. No app waits for it.
-func (d *Database) syncLog() {
-	tick := time.NewTicker(syncEvery)
+func (d *Database) syncLog(every time.Duration) {
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
 		select {
