@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -25,18 +24,7 @@ func smallDisk(t *testing.T, mib int64) string {
 		t.Fatal(err)
 	}
 	mustCommand(t, "mkfs.ext4", "-q", "-m", "0", image)
-	mustCommand(t, "mount", "-o", "loop", image, at) // the loop device goes with the mount
-	t.Cleanup(func() {
-		var err error
-		for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-			if err = unix.Unmount(at, 0); !errors.Is(err, unix.EBUSY) {
-				break
-			}
-		}
-		if err != nil {
-			t.Errorf("unmount %s: %v", at, err)
-		}
-	})
+	mountLoop(t, image, at)
 	return at
 }
 

@@ -54,7 +54,7 @@ func TestPowerLoss(t *testing.T) {
 				seed = rand.Uint64()
 			}
 			t.Logf("seed %d", seed)
-			r := recordLives(t, weir, w, rand.New(rand.NewPCG(seed, 0)))
+			r := recordLives(t, weir, w, mountDisk, rand.New(rand.NewPCG(seed, 0)))
 			t.Logf("%d operations of the primary, %d of the replica, %d commits", r.primary.fs.Len(), r.replica.fs.Len(), len(r.acks))
 			var sum outcome
 			for i := range *powerCuts {

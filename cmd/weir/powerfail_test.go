@@ -16,9 +16,9 @@ import (
 // fail has power fail, and starts weir on what is left.
 func (r *recording) fail(t *testing.T, f failure) (o outcome) {
 	pImage, rImage := crash(t, r.primary, f.primary, f.primaryLoss), crash(t, r.replica, f.replica, f.replicaLoss)
-	want, was := withoutWeir(t, pImage), withoutWeir(t, rImage)
+	want, was := r.withoutWeir(t, pImage), r.withoutWeir(t, rImage)
 	r.checkPromises(t, want, f.primary)
-	p, q := mountDisks(t, pImage, rImage)
+	p, q := mountDisks(t, r.mount, pImage, rImage)
 	primary, replica := r.newNode(t, "primary", p, f.primaryLoss != nil), r.newNode(t, "replica", q, f.replicaLoss != nil)
 	primary.lead()
 	replica.follow(primary)
@@ -133,13 +133,13 @@ func readState(t *testing.T, db string) (s state) {
 }
 
 // withoutWeir is what SQLite makes of an image by itself.
-func withoutWeir(t *testing.T, im *crashfs.Image) state {
+func (r *recording) withoutWeir(t *testing.T, im *crashfs.Image) state {
 	t.Helper()
-	dir := t.TempDir()
-	if err := im.CopyTo(dir); err != nil {
+	dir := filepath.Join(t.TempDir(), "copy")
+	if err := os.CopyFS(dir, os.DirFS(r.mount(t, im).dir)); err != nil {
 		t.Fatal(err)
 	}
-	return readState(t, filepath.Join(dir, "node", "db"))
+	return readState(t, filepath.Join(dir, "db"))
 }
 
 // checkPromises checks that SQLite has kept its promises, with weir below it until the power failed.

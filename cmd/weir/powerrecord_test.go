@@ -30,22 +30,34 @@ type disk struct {
 }
 
 // mountDisks mounts the disks of a primary and its replica for as long as the test runs; the images may be nil.
-func mountDisks(t *testing.T, primary, replica *crashfs.Image) (p, r *disk) {
+func mountDisks(t *testing.T, mount mounting, primary, replica *crashfs.Image) (p, r *disk) {
 	t.Helper()
-	p, r = mountDisk(t, primary), mountDisk(t, replica)
+	p, r = mount(t, primary), mount(t, replica)
 	p.peer.Store(r)
 	r.peer.Store(p)
 	return p, r
 }
 
+// mounting is a way to mount a disk that begins with an image, or empty where that is nil.
+type mounting func(t *testing.T, start *crashfs.Image) *disk
+
+// mountDisk mounts a file system that records.
 func mountDisk(t *testing.T, start *crashfs.Image) *disk {
+	t.Helper()
+	d, at := mountRecording(t, start)
+	d.begin(t, at, start == nil)
+	return d
+}
+
+// mountRecording mounts a file system that records at a directory.
+func mountRecording(t *testing.T, start *crashfs.Image) (d *disk, at string) {
 	t.Helper()
 	base := t.TempDir()
 	at, data := filepath.Join(base, "disk"), filepath.Join(base, "data")
 	if err := errors.Join(os.Mkdir(at, 0o755), os.Mkdir(data, 0o755)); err != nil {
 		t.Fatal(err)
 	}
-	d := &disk{dir: filepath.Join(at, "node")}
+	d = new(disk)
 	var err error
 	if d.fs, err = crashfs.Mount(at, data, start, d.note); err != nil {
 		t.Fatal(err)
@@ -55,13 +67,19 @@ func mountDisk(t *testing.T, start *crashfs.Image) *disk {
 			t.Error(err)
 		}
 	})
-	if start == nil {
-		if err := errors.Join(os.Mkdir(d.dir, 0o755), syncDir(at)); err != nil {
+	return d, at
+}
+
+// begin has the node's directory, which is new or not, in the root of the disk.
+func (d *disk) begin(t *testing.T, root string, anew bool) {
+	t.Helper()
+	d.dir = filepath.Join(root, "node")
+	if anew {
+		if err := errors.Join(os.Mkdir(d.dir, 0o755), syncDir(root)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	d.ready = d.fs.Len()
-	return d
 }
 
 func syncDir(path string) error {
@@ -101,6 +119,7 @@ func (d *disk) peerAt(n int) int {
 type recording struct {
 	weir             string // the binary
 	w                writing
+	mount            mounting
 	primary, replica *disk
 	acks             []ack
 	ends             []moment // of lives
@@ -116,10 +135,10 @@ type ack struct {
 }
 
 // recordLives has a primary and a replica live twice, with a clean end after each, and lets an app write in between.
-func recordLives(t *testing.T, weir string, w writing, rnd *rand.Rand) *recording {
+func recordLives(t *testing.T, weir string, w writing, mount mounting, rnd *rand.Rand) *recording {
 	t.Helper()
-	r := &recording{weir: weir, w: w}
-	r.primary, r.replica = mountDisks(t, nil, nil)
+	r := &recording{weir: weir, w: w, mount: mount}
+	r.primary, r.replica = mountDisks(t, mount, nil, nil)
 	primary, replica := r.newNode(t, "primary", r.primary, false), r.newNode(t, "replica", r.replica, false)
 	primary.lead()
 	replica.follow(primary)
