@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -181,6 +182,7 @@ func pageWithTokens(t *testing.T, c *chromium) {
 	n.start()
 	tab := c.open(t, "http://anyone:"+replicaToken+"@"+n.addr)
 	tab.await("summary", n.db)
+	tab.await("figure", "Lag", "Nothing to show yet.") // nobody follows
 	tab.faultless(n.addr)
 	other := c.open(t, "http://anyone:"+otherToken+"@"+n.addr)
 	other.await("#empty", "no database that you may read")
@@ -268,54 +270,61 @@ func fakeReplica(path string, now time.Time) stream.Status {
 
 // It is readable in both themes and on a phone, and with many databases.
 func pageLooks(t *testing.T, c *chromium) {
-	databases := 1
+	const many = 9
+	var databases atomic.Int32
+	databases.Store(1)
 	url := fakeWeir(t, func() (all []stream.Status) {
-		for i := range databases {
+		for i := range databases.Load() {
 			all = append(all, fakeReplica(fmt.Sprintf("/data/a-long-directory-name-without-a-place-to-break/%d/database.sqlite3", i), time.Now()))
 		}
 		return all
 	})
-	tab := c.open(t, url)
-	tab.await(".topology", "primary", "1 replica between", "https://primary.example:9090", "east", "west", "south", "gone")
-	tab.await("#verdict", "3 problems")
-	allDrawn := func() (string, bool) { return tab.drawn(3) }
+	one := c.open(t, url)
+	one.await(".topology", "primary", "1 replica between", "https://primary.example:9090", "east", "west", "south", "gone")
+	one.await("#verdict", "3 problems")
+	allDrawn := func() (string, bool) { return one.drawn(3) }
 	for _, theme := range []string{"light", "dark"} {
-		tab.theme(theme)
-		tab.until(theme+" charts", allDrawn)
+		one.theme(theme)
+		one.until(theme+" charts", allDrawn)
+		var light bool
+		one.eval(`getComputedStyle(document.body).backgroundColor.match(/\d+/g).every((v) => v > 127)`, &light)
+		if light != (theme == "light") {
+			t.Errorf("the %s theme is not", theme)
+		}
 		var faint []string
-		tab.eval(faintTexts, &faint)
+		one.eval(faintTexts, &faint)
 		if len(faint) > 0 {
 			t.Errorf("%s: got texts with too little contrast: %q", theme, faint)
 		}
 		for _, width := range []int{320, 390, 768, 1280} {
-			tab.width(width)
-			tab.until("charts of the page's width", allDrawn)
-			var wide []string
-			tab.eval(`[...document.querySelectorAll("body *")].filter((e) => e.getBoundingClientRect().right > document.documentElement.clientWidth + 0.5).map((e) => e.outerHTML.slice(0, 100))`, &wide)
-			if len(wide) > 0 {
-				t.Errorf("%s, %d pixels: these are wider: %q", theme, width, wide)
-			}
+			one.width(width)
+			one.until("charts of the page's width", allDrawn)
+			one.until("nothing wider than the page", func() (string, bool) {
+				var wide []string
+				one.eval(`[...document.querySelectorAll("body *")].filter((e) => e.getBoundingClientRect().right > document.documentElement.clientWidth + 0.5).map((e) => e.outerHTML.slice(0, 100))`, &wide)
+				return fmt.Sprintf("%s, %d pixels: %q", theme, width, wide), len(wide) == 0
+			})
 		}
 	}
-	tab.shoot("looks")
+	one.shoot("looks")
 
-	databases = 9
-	many := c.open(t, url)
-	many.await("#databases", "/8/database.sqlite3")
+	databases.Store(many)
+	all := c.open(t, url)
+	all.await("#databases", "/8/database.sqlite3")
 	var open []bool
-	many.eval(`[...document.querySelectorAll("details")].map((d) => d.open)`, &open)
-	if len(open) != databases || slices.Contains(open, true) {
-		t.Errorf("got %v, want %d closed ones", open, databases)
+	all.eval(`[...document.querySelectorAll("details")].map((d) => d.open)`, &open)
+	if len(open) != many || slices.Contains(open, true) {
+		t.Errorf("got %v, want %d closed ones", open, many)
 	}
-	many.shoot("many")
-	many.eval(`document.querySelector("summary").click() ?? null`, new(any))
-	many.await("details[open] .topology", "east")
-	many.until("charts", func() (string, bool) {
+	all.shoot("many")
+	all.eval(`document.querySelector("summary").click() ?? null`, new(any))
+	all.await("details[open] .topology", "east")
+	all.until("charts", func() (string, bool) {
 		var n int
-		many.eval(`document.querySelectorAll("details[open] canvas").length`, &n)
+		all.eval(`document.querySelectorAll("details[open] canvas").length`, &n)
 		return fmt.Sprint(n), n == 2
 	})
-	for _, b := range []interface{ faultless(string) }{tab, many} {
+	for _, b := range []*tab{one, all} {
 		b.faultless(strings.TrimPrefix(url, "http://"))
 	}
 }

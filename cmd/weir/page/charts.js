@@ -19,7 +19,8 @@ export class Chart {
     this.place = el("div", { class: "plot", role: "img", "aria-label": title });
     this.legend = el("ul", { class: "legend" });
     this.at = el("span", { class: "at" });
-    this.root = el("figure", {}, el("figcaption", {}, title, " ", this.at), this.place, this.legend);
+    this.none = el("p", { class: "none" }, "Nothing to show yet.");
+    this.root = el("figure", {}, el("figcaption", {}, title, " ", this.at), this.place, this.none, this.legend);
     new ResizeObserver(() => this.#resize()).observe(this.place);
   }
 
@@ -28,6 +29,7 @@ export class Chart {
     this.history = history;
     const all = [...history.tracks].map(([key, track], i) => ({ key, color: i % colors, label: shortName(track.label, path), values: track[this.of] }));
     this.tracks = all.filter((track) => track.values.some((v) => v !== null));
+    this.none.hidden = this.tracks.length > 0;
     if (!this.place.clientWidth) return;
     const keys = this.tracks.map((t) => t.key + t.color).join("\n");
     if (!this.plot || keys !== this.keys) {
