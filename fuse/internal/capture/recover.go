@@ -125,7 +125,9 @@ func (d *Database) recoverAll(before *stream.Sums) error {
 		d.sums = sums
 		return nil
 	}
-	if pos, _, ok := d.log.Find(sums.Total()); ok {
+	// An empty file in the place of a database is another one, which goes on: it may have been empty before.
+	another := sums.Len() == 0 && before != nil
+	if pos, _, ok := d.log.Find(sums.Total()); ok && !another {
 		d.sums = sums
 		return d.cutLog(pos)
 	}
