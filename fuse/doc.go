@@ -17,6 +17,31 @@
 //
 // A few files in a directory are made up when they are read: see virtual.go.
 //
+// # Databases that come and go
+//
+// A directory may have a [Pattern] instead of databases: then each file whose name
+// matches is one, by its path below the directory. On a primary all that happens
+// to a file happens through the mount, so a database is captured (it joins) while
+// the request is served that makes it one: its creation, empty; a rename; its cut
+// to nothing; the last close of a file that was no database before. It is served
+// when it has a page. Where it is removed the log keeps what it was, and goes on
+// with the next file of that name: followers are told by the list of databases
+// ([stream.Directory]), and not by an empty transaction that they would apply
+// before.
+//
+// An open file may get another name. So the handle of such a file knows no
+// database: it finds its own for each write, and again under that database's
+// mutex. A rename holds the mutexes of both names' databases, and says the file's
+// new name before the tree of nodes has it. What is written to a file that is
+// nobody's is written with the directory's moving lock held for reading; a rename,
+// and what else makes a file a database, holds it for writing. Since its role may
+// change while it is open, such a file is never passed through, whatever it is
+// called, unless as a companion; and no rename makes one of a companion.
+//
+// A replica of a directory adds and drops databases as its upstream's list says.
+// One that is dropped is hidden, closed and moved to .weir. A list is not taken
+// from another directory, as its identity says, which replicas adopt.
+//
 // # Caching and passthrough
 //
 // A primary's database is cached by the kernel and every write to it comes
@@ -69,7 +94,9 @@
 // ask for its locks; and a wal-index for as long as it takes to ask who holds its
 // read-marks. A replica's sizes change with the middle's locks held. The kernel
 // locks the inode meanwhile, and pages that readers wait for; requests of none of
-// them wait for the middle.
+// them wait for the middle. A replica may come while readers of others are served:
+// the directory's lock, for which a path walk waits, is held for a look-up there,
+// which waits for nothing, or for a notification.
 //
 // 2. A process that ends with files of its own mount open sends FLUSH to
 // itself and never ends. So handles of a replica, and those that a primary's
@@ -132,8 +159,8 @@
 //
 // # Lock order
 //
-// The lock under which files of the own mount are opened; the directory's, which
-// guards its lists of databases; a database's mutex in the middle, then the
+// The lock under which files of the own mount are opened; a directory's moving
+// lock; the directory's, which guards its lists of databases; a database's mutex in the middle, then the
 // log's. Nothing here holds a lock while it calls the middle, and the middle's
 // question for locks takes none.
 package fuse

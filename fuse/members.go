@@ -3,6 +3,7 @@ package fuse
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -110,7 +111,7 @@ func (d *directory) expect(name string) error {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.members[name] = &member{db: db}
+	d.members[name] = &member{db: db, gone: time.Now()}
 	return nil
 }
 
@@ -192,14 +193,51 @@ func (d *directory) membersBelow(name string) bool {
 // announce serves the members that are there, and no others, until ctx ends. Then those that are served stay so: the end
 // of weir is not that of a database.
 func (d *directory) announce(ctx context.Context, s *stream.Server) {
+	look := time.NewTicker(goneFor)
+	defer look.Stop()
 	for {
 		select {
 		case <-d.wake:
 			d.serveMembers(ctx, s)
+		case <-look.C:
+			d.closeGone(time.Now().Add(-goneFor))
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+// goneFor is how long a member is kept open whose file is gone: another one often comes at once. Tests set it.
+var goneFor = time.Minute
+
+// closeGone closes the members that went before a time. Who has a file of theirs open still may do with it what he likes:
+// without a database nothing is captured.
+func (d *directory) closeGone(before time.Time) {
+	d.moving.Lock() // none comes meanwhile
+	defer d.moving.Unlock()
+	for name, m := range d.goneBefore(before) {
+		d.mu.Lock()
+		lock := d.locks[name]
+		delete(d.members, name)
+		delete(d.captures, name)
+		delete(d.locks, name)
+		d.mu.Unlock()
+		if err := errors.Join(lock.Close(), m.db.Close()); err != nil {
+			d.logger.Error("a database that is gone was not closed as it should be", "db", d.pathOf(name), "err", err)
+		}
+	}
+}
+
+func (d *directory) goneBefore(before time.Time) map[string]member {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	gone := make(map[string]member)
+	for name, m := range d.members {
+		if !m.there && !m.served && m.gone.Before(before) {
+			gone[name] = *m
+		}
+	}
+	return gone
 }
 
 // serveMembers brings what s serves to what is there.
@@ -235,7 +273,9 @@ func (d *directory) unannounced() map[string]member {
 func (d *directory) announced(name string, served bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.members[name].served = served
+	if m := d.members[name]; m != nil {
+		m.served = served
+	}
 }
 
 // awaitPage wakes announce after the next transaction of a member that has no page.
@@ -256,5 +296,7 @@ func (d *directory) awaitPage(ctx context.Context, name string, db *capture.Data
 func (d *directory) setAwaits(name string, awaits bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.members[name].awaits = awaits
+	if m := d.members[name]; m != nil {
+		m.awaits = awaits
+	}
 }

@@ -130,6 +130,12 @@
 // GET /wait answers when a transaction is published, or what the primary has at the moment: each server asks its upstream
 // with the same request, and then waits until it is there itself.
 //
+// GET /list names the databases below a directory, and answers when there are
+// others: so replicas of a directory follow those that come, and drop those that
+// go. A list that is short by mistake would take databases away, so a server
+// refuses it while it does not know of all, and a [Directory] has an identity that
+// its replicas adopt.
+//
 // GET /verify compares a replica with its upstream: both read all their pages, the
 // upstream sends only checksums of them (GET /stream with sums=1), and what the
 // replica gets meanwhile comes from its log, so that both are at one position.

@@ -87,11 +87,12 @@ func TestDirectoryRenameWhileOpen(t *testing.T) {
 	if _, err := f.Write(whole[:half]); err != nil {
 		t.Fatal(err)
 	}
+	last := "x.tmp"
 	for _, name := range []string{"x.db", "y.db", "y.off", "z.db"} {
-		if err := os.Rename(f.Name(), in(name)); err != nil {
+		if err := os.Rename(in(last), in(name)); err != nil {
 			t.Fatal(err)
 		}
-		f = os.NewFile(f.Fd(), in(name))
+		last = name
 		if _, err := f.WriteAt(whole[half:half+100], int64(half)); err != nil {
 			t.Fatal(err)
 		}
@@ -130,6 +131,51 @@ for name in ["a.db", "b.off", "c.db"]:
 	primary.requireWell()
 }
 
+// Pages that are written while the database gets one name after another are captured, all of them.
+func TestDirectoryRenameUnderWrites(t *testing.T) {
+	primary, replica := startDirectories(t, "")
+	in := func(name string) string { return filepath.Join(primary.dir, name) }
+	const pageSize, pages = 4096, 200
+	shell(t, in("x.db"), fmt.Sprintf("CREATE TABLE t AS SELECT zeroblob(%d) AS a", pages*pageSize))
+	f, err := os.OpenFile(in("x.db"), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	stop, written := make(chan struct{}), make(chan error, 1)
+	go func() {
+		for n := 0; ; n++ {
+			// In the middle of the blob, of which a page begins with the number of the next.
+			_, err := f.WriteAt(fmt.Appendf(nil, "%08d", n), int64(10+n%(pages-20))*pageSize+100)
+			select {
+			case <-stop:
+				written <- err
+				return
+			default:
+			}
+			if err != nil {
+				written <- err
+				return
+			}
+		}
+	}()
+	names := []string{"x.db", "y.db", "z.off"}
+	for i := range 300 {
+		if err := os.Rename(in(names[i%3]), in(names[(i+1)%3])); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(stop)
+	if err := errors.Join(<-written, f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	awaitEqual(t, primary.of("x.db"), replica.of("x.db"))
+	replica.awaitGone("y.db")
+	if out, err := tryCommand(weirBinary, "verify", "-db", filepath.Join(replica.dir, "x.db")); err != nil {
+		t.Errorf("weir verify: %v: %s", err, out)
+	}
+}
+
 // A WAL, wal-index and journal that a database left, whose file alone was removed, are nothing to the next of that name, as
 // they are to SQLite.
 func TestDirectoryStaleWAL(t *testing.T) {
@@ -156,6 +202,12 @@ os._exit(0) # leaves the WAL
 		}
 		if i == 1 {
 			replica.awaitGone("x.db")
+		}
+		if err := os.WriteFile(db, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if pos := readFile(t, db+"-pos"); !strings.HasSuffix(pos, "/8000000000000000") { // it captures what there is
+			t.Errorf("got position %s of an empty database", pos)
 		}
 		if i == 2 { // and where weir did not run meanwhile
 			primary.stop()
