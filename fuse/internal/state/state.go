@@ -26,14 +26,22 @@ func Open(root *os.Root, name string) (*os.Root, error) {
 	if err := root.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	for parent := filepath.Dir(dir); ; parent = filepath.Dir(parent) {
-		if err := syncDir(root, parent); err != nil {
-			return nil, err
-		}
-		if parent == "." {
-			return root.OpenRoot(dir)
-		}
+	if err := syncParents(root, dir); err != nil {
+		return nil, err
 	}
+	return root.OpenRoot(dir)
+}
+
+// syncParents syncs the directories that dir is in, from root on.
+func syncParents(root *os.Root, dir string) error {
+	if dir == "." {
+		return nil
+	}
+	parent := filepath.Dir(dir)
+	if err := syncParents(root, parent); err != nil {
+		return err
+	}
+	return syncDir(root, parent)
 }
 
 // SyncDir makes durable which names are in dir.
