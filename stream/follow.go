@@ -82,6 +82,9 @@ func upstreamURL(base string) (*url.URL, error) {
 // within sumsTimeouts at 64 kbit/s. Left to itself, the kernel takes some MiB.
 const sendBuffer = 64 << 10
 
+// streamBuffer is how much of a stream is read at a time, in bytes.
+const streamBuffer = 64 << 10
+
 func newClient(timeout time.Duration, conf *tls.Config) *http.Client {
 	dialer := net.Dialer{Timeout: timeout}
 	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {

@@ -3,7 +3,6 @@ package stream
 import (
 	"bufio"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -13,9 +12,9 @@ import (
 	"time"
 )
 
-// streamBuffer is how much of a stream is gathered before it is written, and
-// read from the log at a time.
-const streamBuffer = 64 << 10
+// sendBuffered is how much of a stream is gathered before it is written, in bytes. Any page's record fits. It is most of
+// what a follower takes of memory.
+const sendBuffered = 72 << 10
 
 // request is what a follower asks for.
 type request struct {
@@ -87,9 +86,7 @@ type follower struct {
 	mu   sync.Mutex // guards all below while a snapshot has its own heartbeat
 	w    *bufio.Writer
 	conn *deadlineWriter
-	buf  []byte
-	sums []byte        // not sent yet, in the place of pages
-	in   *bufio.Reader // of the log
+	sums []byte // not sent yet, in the place of pages
 }
 
 // serve answers with a stream until ctx or the follower ends it.
@@ -102,7 +99,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, d *served, c *con
 	f := &follower{
 		db: d.db, log: d.db.Log(), ctx: ctx, opt: s.opt, conn: conn, reading: s.reading, via: s.via(d.db), token: c.token,
 		allowed: func() bool { return s.opt.Allow(r, d.path) },
-		w:       bufio.NewWriterSize(conn, streamBuffer), in: bufio.NewReaderSize(nil, streamBuffer), buf: make([]byte, streamBuffer),
+		w:       bufio.NewWriterSize(conn, sendBuffered),
 	}
 	if len(f.via) > maxInstances {
 		return refuse(http.StatusServiceUnavailable, "%d servers lie between this one and the primary, the most that are allowed: follow one nearer to it", len(f.via)-1)
@@ -183,8 +180,16 @@ func (f *follower) hello(h hello) error {
 func (f *follower) record(t recordType, payload ...[]byte) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.buf = appendRecord(f.buf[:0], t, payload...)
-	_, err := f.w.Write(f.buf)
+	n := recordOverhead
+	for _, p := range payload {
+		n += len(p)
+	}
+	if f.w.Available() < n {
+		if err := f.w.Flush(); err != nil {
+			return err
+		}
+	}
+	_, err := f.w.Write(appendRecord(f.w.AvailableBuffer(), t, payload...))
 	return err
 }
 
@@ -263,32 +268,4 @@ func (f *follower) flush() error {
 		return err
 	}
 	return f.conn.flush()
-}
-
-// copy copies a record as it is. Its CRC is checked before its end is written.
-func (f *follower) copy(reader *LogReader, rec RawRecord) error {
-	f.in.Reset(rec.Data)
-	r := recordReader{r: f.in}
-	t, n, err := r.next()
-	f.buf = f.buf[:cap(f.buf)]
-	putHeader(f.buf, t, n)
-	have := recordHeaderSize
-	for err == nil {
-		var m int
-		if m, err = r.Read(f.buf[have:]); err == nil {
-			if _, err := f.w.Write(f.buf[:have+m]); err != nil {
-				return err
-			}
-			have = 0
-		}
-	}
-	if err == io.EOF {
-		err = r.end()
-	}
-	if err != nil {
-		reader.isDamaged()
-		return fmt.Errorf("read log at %s: %w", rec.Pos, short(err))
-	}
-	_, err = f.w.Write(binary.BigEndian.AppendUint32(f.buf[:0], r.crc))
-	return err
 }

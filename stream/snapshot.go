@@ -79,9 +79,7 @@ func (f *follower) snapshot(have *Sums, page func(uint32, []byte) error) (reader
 	if reader.Pos() != until {
 		return reader, fmt.Errorf("snapshot ended at %s, the log is at %s: %w", until, reader.Pos(), ErrPosMismatch)
 	}
-	f.buf = appendRecord(f.buf[:0], recordDone, appendPos(nil, until))
-	_, err = f.w.Write(f.buf)
-	return reader, err
+	return reader, f.record(recordDone, appendPos(nil, until))
 }
 
 // packer packs pages. Its tables are larger than all else that a follower needs, and not kept for one.
@@ -93,26 +91,26 @@ type packer struct {
 var packers = sync.Pool{New: func() any { return new(packer) }}
 
 func (f *follower) page(pgno uint32, data []byte) error {
+	if err := f.makeRoom(recordOverhead + 4 + len(data)); err != nil {
+		return err
+	}
 	p := packers.Get().(*packer)
 	defer packers.Put(p)
-	packed := packPage(&p.lz, data, p.buf[:])
 	var b [4]byte
 	binary.BigEndian.PutUint32(b[:], pgno)
-	return f.emit(recordPage, b[:], packed)
+	return f.record(recordPage, b[:], packPage(&p.lz, data, p.buf[:]))
 }
 
-// emit sends a record while pages are read.
-func (f *follower) emit(t recordType, payload ...[]byte) error {
-	n := recordOverhead
-	for _, p := range payload {
-		n += len(p)
-	}
+// makeRoom sends what has gathered if n bytes more do not fit. The network may take long: meanwhile others read.
+func (f *follower) makeRoom(n int) error {
 	if f.fits(n) {
-		return f.record(t, payload...)
+		return nil
 	}
-	// The network may take long: meanwhile others read.
 	f.release()
-	return errors.Join(f.record(t, payload...), f.acquire())
+	f.mu.Lock()
+	err := f.w.Flush()
+	f.mu.Unlock()
+	return errors.Join(err, f.acquire())
 }
 
 // fits tells whether n bytes go into the buffer.

@@ -36,7 +36,10 @@ func (f *follower) flushSums() error {
 	if len(f.sums) == 0 {
 		return nil
 	}
-	err := f.emit(recordSums, f.sums)
+	err := f.makeRoom(recordOverhead + len(f.sums))
+	if err == nil {
+		err = f.record(recordSums, f.sums)
+	}
 	f.sums = f.sums[:0]
 	return err
 }

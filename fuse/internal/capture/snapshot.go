@@ -13,7 +13,7 @@ import (
 var ErrPageSizeChanged = errors.New("the page size changed during the snapshot")
 
 // pagesAtOnce is how many pages a snapshot reads under the mutex at a time.
-const pagesAtOnce = 32
+const pagesAtOnce = 16
 
 // Snapshot implements [stream.Database]. It takes no SQLite lock: pages are
 // read between the app's commits, each compared with its checksum. A page
@@ -25,7 +25,7 @@ func (d *Database) Snapshot(ctx context.Context, have *stream.Sums, begin func(s
 	if err := begin(h); err != nil {
 		return stream.Pos{}, err
 	}
-	s := snapshot{d: d, have: have, pageSize: h.PageSize, buf: make([]byte, pagesAtOnce*int(h.PageSize))}
+	s := snapshot{d: d, have: have, pageSize: h.PageSize, buf: make([]byte, min(pagesAtOnce, int(h.Size))*int(h.PageSize))}
 	todo := span(1, h.Size, h.PageSize)
 	for len(todo) > 0 {
 		var err error
