@@ -75,19 +75,28 @@ func CompareOrder(t *testing.T, file, got string, rewrite bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got == string(want) {
-		return
+	if step, was, is := firstDifference(string(want), got); step != "" {
+		t.Errorf("%s of %s is\n%s\nwant\n%s\nWhere that is meant, run the test with -rewrite", step, file, is, was)
 	}
-	gotLines, wantLines := strings.Split(got, "\n"), strings.Split(string(want), "\n")
-	step := ""
-	for i, line := range wantLines {
-		if strings.HasPrefix(line, "== ") {
-			step = line
-		}
-		if i >= len(gotLines) || gotLines[i] != line {
-			t.Errorf("%s, line %d, in %q: want %q; this is what is done now:\n%s\nWhere that is meant, run the test with -rewrite", file, i+1, step, line, got)
-			return
-		}
-	}
-	t.Errorf("%s ends before what is done now:\n%s\nWhere that is meant, run the test with -rewrite", file, got)
 }
+
+// firstDifference returns the first step in which two orders differ, with what is done in it; empty where there is none.
+func firstDifference(want, got string) (step, was, is string) {
+	wants, gots := steps(want), steps(got)
+	for i := range max(len(wants), len(gots)) {
+		was, is = "", ""
+		if i < len(wants) {
+			was = wants[i]
+		}
+		if i < len(gots) {
+			is = gots[i]
+		}
+		if was != is {
+			return fmt.Sprintf("step %d", i+1), was, is
+		}
+	}
+	return "", "", ""
+}
+
+// steps are the parts of an order, each with its headline.
+func steps(order string) []string { return strings.Split(order, "\n\n") }
