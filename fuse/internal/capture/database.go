@@ -197,6 +197,9 @@ func (d *Database) Close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	_, err := d.captureWAL()
+	if err == nil && d.dirty.journal != (journalID{}) {
+		_, err = d.lookDirty() // a journal's end may not have been seen yet
+	}
 	return errors.Join(err, d.log.Sync(), d.save(), d.closeFiles())
 }
 

@@ -180,3 +180,21 @@ func TestZeroedHeaderIsFoundSoon(t *testing.T) {
 	r.wait(21)
 	r.check(21)
 }
+
+// Nor has anything seen it where weir ends at once: the log ends with the transaction all the same.
+func TestZeroedHeaderIsFoundAtTheEnd(t *testing.T) {
+	r := newRig(t)
+	r.d.look.stop()
+	r.journal(1)
+	r.write(5, filled(1))
+	if err := os.WriteFile(r.path("-journal"), make([]byte, 512), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.d.look = startLooker(r.d) // Close stops it; it has no reason to look
+	r.close()
+	r.open()
+	r.check(2)
+	if first := r.d.log.First(); first.TXID != 1 {
+		t.Errorf("the log begins anew at %s", first)
+	}
+}
