@@ -627,7 +627,7 @@ func TestStatusJSON(t *testing.T) {
 		Streams: []StreamStatus{{"b:/data/db", "10.0.0.1:5", time.Unix(1, 0).UTC(), ltx.NewPos(6, ltx.ChecksumFlag), time.Unix(2, 0).UTC(), 1, time.Second, 300}},
 		Gone:    []GoneStream{{"c:/data/db", "10.0.0.2:5", ltx.NewPos(2, ltx.ChecksumFlag), time.Unix(5, 0).UTC(), "lost"}},
 		Errors:  []Fault{{"old", time.Unix(1, 0).UTC(), time.Unix(2, 0).UTC()}, {"no", time.Unix(3, 0).UTC(), time.Time{}}},
-		LagTxns: 1, LagBytes: 77, LastErrorAt: time.Unix(3, 0).UTC(),
+		LagTxns: 1, LagBytes: 77, SnapshotPage: 5, SnapshotPages: 6, LastErrorAt: time.Unix(3, 0).UTC(),
 		Upstream: "http://x", Distance: 2, UpstreamPos: ltx.NewPos(8, ltx.ChecksumFlag), Connected: true, Lag: 1500 * time.Millisecond, LastError: "no",
 	}
 	b, err := want.MarshalJSON()

@@ -40,6 +40,10 @@ type Status struct {
 	LagTxns     uint64
 	LagBytes    int64 // of the upstream's log
 
+	// While the replica receives a snapshot or delta: up to which page, and how many the database had when that began.
+	// SnapshotPages is 0 otherwise.
+	SnapshotPage, SnapshotPages uint32
+
 	LastError   string // that still stands
 	LastErrorAt time.Time
 	Errors      []Fault // the last ones, the newest last: also those that are over
@@ -109,6 +113,9 @@ type replicaJSON struct {
 	LagSeconds  float64 `json:"lagSeconds"`
 	LagTxns     uint64  `json:"lagTxns"`
 	LagBytes    int64   `json:"lagBytes"`
+
+	SnapshotPage  uint32 `json:"snapshotPage,omitempty"`
+	SnapshotPages uint32 `json:"snapshotPages,omitempty"`
 }
 
 type streamJSON struct {
@@ -145,7 +152,7 @@ func (s Status) MarshalJSON() ([]byte, error) {
 		j.Gone = append(j.Gone, goneJSON{g.Name, g.Addr, g.Pos.String(), g.At, g.Reason})
 	}
 	if s.Role == RoleReplica || s.Upstream != "" {
-		j.replicaJSON = &replicaJSON{s.Upstream, s.Distance, s.UpstreamPos.String(), s.Connected, s.Lag.Seconds(), s.LagTxns, s.LagBytes}
+		j.replicaJSON = &replicaJSON{s.Upstream, s.Distance, s.UpstreamPos.String(), s.Connected, s.Lag.Seconds(), s.LagTxns, s.LagBytes, s.SnapshotPage, s.SnapshotPages}
 	}
 	return json.Marshal(j)
 }
@@ -159,7 +166,8 @@ func (s *Status) UnmarshalJSON(b []byte) (err error) {
 	*s = Status{
 		At: j.At, Path: j.Path, Role: j.Role, ID: j.ID, PageSize: j.PageSize, Size: j.Size, Ready: j.Ready, WAL: j.WALStatus,
 		LogBytes: j.LogBytes, LogFirst: j.LogFirst, Followers: j.Followers, Upstream: j.Upstream, Distance: j.Distance, Connected: j.Connected,
-		Lag: duration(j.LagSeconds), LagTxns: j.LagTxns, LagBytes: j.LagBytes, LastError: j.LastError, LastErrorAt: orZero(j.LastErrorAt), Errors: j.Errors,
+		Lag: duration(j.LagSeconds), LagTxns: j.LagTxns, LagBytes: j.LagBytes,
+		SnapshotPage: j.SnapshotPage, SnapshotPages: j.SnapshotPages, LastError: j.LastError, LastErrorAt: orZero(j.LastErrorAt), Errors: j.Errors,
 	}
 	if s.Pos, err = parsePosText(j.Pos); err != nil {
 		return err

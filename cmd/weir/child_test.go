@@ -29,6 +29,8 @@ func runChild(job string, args []string) int {
 		return run(context.Background(), args, os.Stdin, os.Stdout, os.Stderr)
 	case "host":
 		return complain(becomeHost(args))
+	case "bottomline":
+		return complainOf(childBottomLine())
 	case "frames":
 		return complainOf(childFrames(args[0]))
 	case "load":

@@ -18,8 +18,8 @@ import (
 const busyRetry = 250 * time.Millisecond
 
 // serve mounts conf's databases, serves their stream, runs command (nil: none) and returns once everything is
-// unmounted.
-func serve(ctx context.Context, conf *config, command []string, log *slog.Logger, std stdio) error {
+// unmounted. line is where log goes.
+func serve(ctx context.Context, conf *config, command []string, log *slog.Logger, line *bottomLine) error {
 	// First of all: a signal that comes while the mounts are made must not leave one behind.
 	signals, release := catchSignals(command != nil)
 	defer release()
@@ -46,12 +46,14 @@ func serve(ctx context.Context, conf *config, command []string, log *slog.Logger
 	logMounts(conf, log)
 	srv.start(m)
 	manager.tell("READY=1", fmt.Sprintf("STATUS=mounted, %d databases", len(conf.DBs)))
-	d := &daemon{mounts: m, signals: signals, failed: srv.failed, manager: manager, log: log}
+	catching := startCatchUp(conf, line, srv.statuses)
+	defer catching.close()
+	d := &daemon{mounts: m, signals: signals, failed: srv.failed, manager: manager, progress: catching, log: log}
 	var code int
 	if command == nil {
 		err = d.wait(ctx)
 	} else {
-		code, err = d.runCommand(ctx, command, std)
+		code, err = d.runCommand(ctx, command, line.std)
 	}
 	// The stream goes on while files are held open, for their writes shall arrive.
 	return exit(code, errors.Join(err, d.unmount()))
@@ -108,6 +110,7 @@ type daemon struct {
 	signals  <-chan os.Signal
 	failed   <-chan error // the server broke down
 	manager  *serviceManager
+	progress *catchUp
 	log      *slog.Logger
 	insisted bool // a second signal came before the command ended: don't wait for held files
 }
@@ -134,6 +137,7 @@ func (d *daemon) runCommand(ctx context.Context, command []string, std stdio) (c
 	if sig, err := d.awaitReady(ctx); sig != nil || err != nil {
 		return killedBy(sig), err
 	}
+	d.progress.close() // the terminal is the command's
 	c, err := startChild(command, std)
 	if err != nil {
 		return startCode(err), fmt.Errorf("start the command: %w", err)
@@ -186,6 +190,7 @@ func (d *daemon) awaitReady(ctx context.Context) (os.Signal, error) {
 
 // unmount ends the mounts: cleanly, waiting as long as files are held open, or lazily if we are told a second time.
 func (d *daemon) unmount() error {
+	d.progress.close()
 	d.manager.tell("STOPPING=1", "STATUS=unmounting")
 	for said := ""; ; {
 		err := d.tryUnmount()

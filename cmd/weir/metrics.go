@@ -77,6 +77,8 @@ var replicaMetrics = []metric[status]{
 	gauge("lag_seconds", "How far the replica is behind the primary, at least.", ofDatabase, func(s *status) float64 { return s.Lag.Seconds() }),
 	gauge("lag_transactions", "How far the replica is behind its upstream, as last heard.", ofDatabase, func(s *status) float64 { return float64(s.LagTxns) }),
 	gauge("lag_bytes", "How far the replica is behind its upstream, as last heard, in bytes of its log.", ofDatabase, func(s *status) float64 { return float64(s.LagBytes) }),
+	gauge("snapshot_pages", "Pages of the database whose snapshot or delta is being received, 0 while none is.", ofDatabase, func(s *status) float64 { return float64(s.SnapshotPages) }),
+	gauge("snapshot_received_pages", "Up to which of them it has been received.", ofDatabase, func(s *status) float64 { return float64(s.SnapshotPage) }),
 }
 
 // followerMetrics are of each follower of a database.

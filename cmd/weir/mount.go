@@ -68,11 +68,12 @@ func runMount(ctx context.Context, args []string, std stdio) error {
 	if err != nil {
 		return err
 	}
-	log := flags.log.or(conf.Log).logger(std.err)
+	line := &bottomLine{std: std}
+	log := flags.log.or(conf.Log).logger(line)
 	for _, w := range conf.Warnings {
 		log.Warn(w)
 	}
-	return serve(ctx, conf, flags.command, log, std)
+	return serve(ctx, conf, flags.command, log, line)
 }
 
 func parseMountFlags(args []string, std stdio) (*mountFlags, error) {

@@ -127,6 +127,12 @@ func (s *server) serve() error {
 	return s.http.Serve(s.listener)
 }
 
+// statuses returns the state of all databases.
+func (s *server) statuses() []stream.Status {
+	r := new(http.Request).WithContext(context.WithValue(context.Background(), admittedKey{}, true))
+	return s.stream.Statuses(r)
+}
+
 // close ends all streams and waits for their handlers.
 func (s *server) close() {
 	s.stream.Close()

@@ -20,7 +20,7 @@ func printStatuses(out io.Writer, all []stream.Status, maxLag time.Duration) err
 			fmt.Fprintf(w, "%s\t%s\t%s\t-\t-\t-\t-\t-\t%s\n", s.Path, s.Role, cmp.Or(unhealthy(s, maxLag), "ok"), cmp.Or(s.Upstream, "-"))
 			continue
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.Path, s.Role, cmp.Or(unhealthy(s, maxLag), "ok"), s.Pos.TXID,
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.Path, s.Role, stateText(s, maxLag), s.Pos.TXID,
 			byteCount(int64(s.Size)*int64(s.PageSize)), ownLag(s), logText(s), walText(s.WAL), cmp.Or(s.Upstream, "-"))
 	}
 	printFollowers(w, all, now)
@@ -61,6 +61,14 @@ func printGone(w io.Writer, all []stream.Status, now time.Time) {
 			title = ""
 		}
 	}
+}
+
+// stateText says what a database does, or what is not well with it.
+func stateText(s stream.Status, maxLag time.Duration) string {
+	if s.SnapshotPages > 0 {
+		return fmt.Sprintf("receiving, %d %%", 100*uint64(s.SnapshotPage)/uint64(s.SnapshotPages))
+	}
+	return cmp.Or(unhealthy(s, maxLag), "ok")
 }
 
 func ownLag(s stream.Status) string {

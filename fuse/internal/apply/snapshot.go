@@ -24,11 +24,12 @@ func (d *Database) BeginSnapshot(ctx context.Context, h stream.SnapshotHeader) (
 		d.give()
 		return nil, err
 	}
+	d.upstream.receive(0, w.pages)
 	return w, nil
 }
 
 func (d *Database) beginSnapshot(h stream.SnapshotHeader) (*snapshotWriter, error) {
-	w := &snapshotWriter{d: d, pageSize: h.PageSize, lock: ltx.LockPgno(h.PageSize)}
+	w := &snapshotWriter{d: d, pageSize: h.PageSize, pages: h.Size, lock: ltx.LockPgno(h.PageSize)}
 	if d.exists() && h.Size == 0 {
 		w.pageSize = d.hdr.PageSize // none is as good as another for no page
 	}
@@ -68,6 +69,8 @@ type snapshotWriter struct {
 	to       target
 	pageSize uint32
 	lock     uint32
+	page     uint32 // the last that was received, but for those that were sent once more
+	pages    uint32 // that the database had when the snapshot began
 	ended    bool
 }
 
@@ -76,6 +79,8 @@ func (w *snapshotWriter) WritePage(pgno uint32, data []byte) error {
 	if pgno == 0 || pgno == w.lock || uint32(len(data)) != w.pageSize {
 		return fmt.Errorf("snapshot of %s: %w: page %d of %d bytes", w.d.path, stream.ErrCorrupt, pgno, len(data))
 	}
+	w.page = max(w.page, min(pgno, w.pages))
+	w.d.upstream.receive(w.page, w.pages)
 	return w.wrap(w.to.set(pgno, data))
 }
 
@@ -99,8 +104,7 @@ func (w *snapshotWriter) Commit(ctx context.Context, until stream.Pos) error {
 	if err := w.to.commit(ctx, until); err != nil {
 		return w.wrap(errors.Join(err, w.Abort()))
 	}
-	w.ended = true
-	w.d.give()
+	w.end()
 	w.d.wantCheckpoint()
 	return nil
 }
@@ -110,9 +114,14 @@ func (w *snapshotWriter) Abort() error {
 	if w.ended {
 		return nil
 	}
-	w.ended = true
-	defer w.d.give()
+	defer w.end()
 	return w.wrap(w.to.drop())
+}
+
+func (w *snapshotWriter) end() {
+	w.ended = true
+	w.d.upstream.receive(0, 0)
+	w.d.give()
 }
 
 func (w *snapshotWriter) wrap(err error) error {

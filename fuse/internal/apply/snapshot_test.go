@@ -43,6 +43,47 @@ func TestSnapshot(t *testing.T) {
 	}
 }
 
+// The status says how far a snapshot is, also where pages come once more, until it has ended.
+func TestSnapshotReceived(t *testing.T) {
+	s, r := newSource(t, 4096, "wal"), newReplica(t)
+	s.grow(10)
+	want := func(page, pages uint32) {
+		t.Helper()
+		if s := r.Status(); s.SnapshotPage != page || s.SnapshotPages != pages {
+			t.Errorf("got page %d of %d, want %d of %d", s.SnapshotPage, s.SnapshotPages, page, pages)
+		}
+	}
+	want(0, 0)
+	pages := uint32(len(s.state) / 4096)
+	for _, commit := range []bool{false, true} {
+		w, err := r.BeginSnapshot(r.ctx(), stream.SnapshotHeader{Pos: s.pos, PageSize: 4096, Size: pages})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want(0, pages)
+		for i := range pages + 1 {
+			pgno := 1 + i%pages // the first comes once more
+			if err := w.WritePage(pgno, s.state[4096*(pgno-1):][:4096]); err != nil {
+				t.Fatal(err)
+			}
+			if i == 2 {
+				want(3, pages)
+			}
+		}
+		want(pages, pages)
+		if commit {
+			err = w.Commit(r.ctx(), s.pos)
+		} else {
+			err = w.Abort()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		want(0, 0)
+	}
+	r.wantState(s)
+}
+
 // TestSnapshotRefused ends snapshots that do not lead where they should: nothing is published.
 func TestSnapshotRefused(t *testing.T) {
 	s, r := newSource(t, 4096, "wal"), newReplica(t)

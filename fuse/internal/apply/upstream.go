@@ -26,6 +26,15 @@ type upstream struct {
 	caughtUp  time.Time     // when the replica was last known to have all that the upstream had
 	faults    stream.Faults // why the stream ended
 	via       []string      // instances from the upstream to the primary
+
+	page, pages uint32 // of a snapshot or delta: up to which it was received, and of how many; 0 of 0 while there is none
+}
+
+// receive notes up to which page of how many a snapshot or delta has been received. It is of 0 when that has ended.
+func (u *upstream) receive(page, pages uint32) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.page, u.pages = page, pages
 }
 
 func (u *upstream) setVia(via []string) {
@@ -123,5 +132,6 @@ func (u *upstream) status(s *stream.Status) {
 	if s.Pos.TXID < u.pos.TXID {
 		s.LagTxns, s.LagBytes = uint64(u.pos.TXID-s.Pos.TXID), u.bytes
 	}
+	s.SnapshotPage, s.SnapshotPages = u.page, u.pages
 	u.faults.Report(s)
 }
