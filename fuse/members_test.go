@@ -1,6 +1,7 @@
 package fuse
 
 import (
+	"errors"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -62,6 +63,49 @@ func TestGoneIsClosed(t *testing.T) {
 		if got := len(d.locks); got != 0 {
 			t.Errorf("round %d: %d locks are left, want none", i, got)
 		}
+	}
+}
+
+// A write that began when its file was another database's, or nobody's, is not made as that.
+func TestMovedMeanwhile(t *testing.T) {
+	dir := t.TempDir()
+	m, err := Mount(t.Context(), Config{Patterns: []Pattern{{Dir: dir, Match: "*.db"}}, Passthrough: passthrough()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := m.UnmountLazily(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := os.WriteFile(filepath.Join(dir, "x.db"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	d := m.dirs[0]
+	if err := d.expect("y.db"); err != nil {
+		t.Fatal(err)
+	}
+	n, x, y := d.node.child("x.db"), d.captured("x.db"), d.captured("y.db")
+	if got := n.database(); got != x || x == nil {
+		t.Fatalf("got database %p of x.db, want %p", got, x)
+	}
+	n.nowAt("x.db", "y.db") // and the tree does not have it yet
+	if got := n.database(); got != y {
+		t.Errorf("got database %p of a file that was renamed, want %p", got, y)
+	}
+	if _, err := (current{&memberFile{node: n}, x}).WriteAt([]byte("x"), 0); !errors.Is(err, errMoved) {
+		t.Errorf("write to x.db, which is y.db now: got %v, want %v", err, errMoved)
+	}
+	done, err := n.changePlain(func() error {
+		t.Error("a database is written to as a file that is none")
+		return nil
+	})
+	if done || err != nil {
+		t.Errorf("got %t, %v, want that to be tried again", done, err)
+	}
+	n.nowAt("z.db", "y.db") // and the tree has one that came after it
+	if got := n.database(); got != x {
+		t.Errorf("got database %p of a file that the tree has as x.db, want %p", got, x)
 	}
 }
 

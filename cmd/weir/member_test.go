@@ -268,7 +268,11 @@ func TestDirectoryNotSQLite(t *testing.T) {
 		if _, err := f.WriteAt(image[at:min(at+1000, len(image))], int64(at)); err != nil {
 			t.Fatal(err)
 		}
+		if at == len(image)/2000*1000 { // others may look at it
+			readFile(t, f.Name())
+		}
 	}
+	isAway(t, f.Name()+"-pos") // as a database has it
 	isAway(t, filepath.Join(replica.dir, "over.db"))
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
