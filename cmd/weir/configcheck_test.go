@@ -68,3 +68,23 @@ func TestConfigCheckNotRoot(t *testing.T) {
 		t.Errorf("got %v, want exit status 1", err)
 	}
 }
+
+// Of a directory whose databases come and go it is said what is there now, and what passes through.
+func TestConfigCheckDirectory(t *testing.T) {
+	n := newNode(t, "primary")
+	n.leadAll("    recursive: true\n")
+	shell(t, filepath.Join(n.dir, "a.db"), "CREATE TABLE t(a)")
+	text := filepath.Join(n.dir, "b.db")
+	if err := os.WriteFile(text, []byte("this is a text, and not a database"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, stderr, err := tryWeir("config", "check", "-config", n.conf)
+	if err != nil {
+		t.Fatalf("%v: %s%s", err, out, stderr)
+	}
+	for _, want := range []string{"mount over " + n.dir + "\n", "  *.db, all that come and go, in directories below, too: primaries\n", text + " is no SQLite database", " 1 there now\n"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("got %q, want %q", out, want)
+		}
+	}
+}
