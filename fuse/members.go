@@ -1,14 +1,10 @@
 package fuse
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"maps"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"weir/fuse/internal/capture"
@@ -147,24 +143,6 @@ func (d *directory) note(name string) {
 	} else {
 		d.logger.Info("a database is gone", "db", d.pathOf(name))
 	}
-}
-
-// failedToJoin notes for the directory's status why a file is not captured; nil, that it is, or is no database.
-func (d *directory) failedToJoin(name string, err error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if err == nil && len(d.failed) == 0 {
-		return
-	}
-	delete(d.failed, name)
-	if err != nil {
-		d.failed[name] = fmt.Errorf("%s is not captured: %w", d.pathOf(name), err)
-	}
-	var first error
-	for _, name := range slices.Sorted(maps.Keys(d.failed)) {
-		first = cmp.Or(first, d.failed[name])
-	}
-	d.faults.Note(first, time.Now())
 }
 
 // pathOf is the path of what is called name below the directory.

@@ -1,7 +1,12 @@
 package fuse
 
 import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
 	"strings"
+	"time"
 
 	"weir/stream"
 )
@@ -52,4 +57,22 @@ func (d *directory) patternNames() string {
 		all = append(all, strings.TrimPrefix(p.String(), d.path+"/"))
 	}
 	return d.pathOf("{" + strings.Join(all, ",") + "}")
+}
+
+// failedToJoin notes for the directory's status why a file is not captured; nil, that it is, or is no database.
+func (d *directory) failedToJoin(name string, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err == nil && len(d.failed) == 0 {
+		return
+	}
+	delete(d.failed, name)
+	if err != nil {
+		d.failed[name] = fmt.Errorf("%s is not captured: %w", d.pathOf(name), err)
+	}
+	var first error
+	for _, name := range slices.Sorted(maps.Keys(d.failed)) {
+		first = cmp.Or(first, d.failed[name])
+	}
+	d.faults.Note(first, time.Now())
 }
