@@ -46,12 +46,12 @@ func TestPageInChromium(t *testing.T) {
 	}
 }
 
-// startLoad starts a process that commits to a node's database until the test ends.
-func startLoad(t *testing.T, n *node) {
+// startLoad starts a process that commits to a node's database until it or the test ends.
+func startLoad(t *testing.T, n *node) *background {
 	t.Helper()
 	shell(t, n.db, "PRAGMA journal_mode = wal;"+ledgerSchema)
 	l := load{Seed: 1, Pause: 10 * time.Millisecond, DBs: []ledger{{Path: n.db, Modes: []string{"wal"}, MaxItems: 1000}}}
-	startBackground(t, "load", asJSON(l))
+	return startBackground(t, "load", asJSON(l))
 }
 
 // nameOf is how the upstream of a replica calls it.
@@ -117,7 +117,7 @@ func (b *tab) drawn(lines int) (string, bool) {
 // upstream and a weir that do not answer. It is over when it is.
 func pageOfTroubles(t *testing.T, c *chromium) {
 	primary, slow := startPair(t)
-	startLoad(t, primary)
+	writer := startLoad(t, primary)
 	lost := newNode(t, "lost")
 	lost.follow(primary)
 	lost.start()
@@ -148,6 +148,7 @@ func pageOfTroubles(t *testing.T, c *chromium) {
 	slowTab.await("#verdict", "all is well")
 	tab.await("#verdict", "1 problem")
 	tab.faultless(primary.addr)
+	writer.kill() // who has files of a dead mount open keeps it from being replaced
 	primary.kill()
 	slowTab.await("#problems", "not connected to its upstream http://"+primary.addr, "error for ")
 	slowTab.await(".topology", "not connected")
@@ -420,6 +421,7 @@ func pageJudges(t *testing.T, c *chromium) {
 		`judge.problems(replica({ lagSeconds: 3 })).map((p) => p.level + p.text).join()`:                         "warnbehind by 3 s",
 		`judge.problems(replica({ lagSeconds: 30, lagTxns: 1 })).map((p) => p.level + p.text).join()`:            "badbehind by 30 s, 1 transaction",
 		`judge.problems(replica({ connected: false })).map((p) => p.level + p.text).join()`:                      "badnot connected to its upstream http://up, perhaps behind by 0 ms",
+		`judge.problems(replica({ ready: false, snapshotPage: 7, snapshotPages: 9 })).map((p) => p.text).join()`: "not shown to readers yet: page 7 of 9 received",
 		`judge.problems(replica({ ready: false })).map((p) => p.level + p.text).join()`:                          "badnot shown to readers yet",
 		`judge.problems(replica({ lastError: "no", lastErrorAt: at(-90) })).map((p) => p.level + p.text).join()`: "baderror for 1 min 30 s: no",
 		`judge.followerState({ pos: pos(1), lagSeconds: 0, ackedAt: at(-16) }, at(0)).word`:                      "silent for 16 s",

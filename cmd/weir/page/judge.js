@@ -58,7 +58,8 @@ export function problems(db) {
   const error = !db.lastError ? "" : `for ${age(seconds(db.lastErrorAt, db.at))}: ${db.lastError}`;
   if (own.word === "not connected") add("upstream", "bad", `not connected to its upstream ${db.upstream}, perhaps behind by ${behind(db)}${error && `; error ${error}`}`);
   else if (own.word === "behind") add("own", own.level, `behind by ${behind(db)}`);
-  if (!db.ready) add("ready", "bad", "not shown to readers yet");
+  const received = db.snapshotPages ? `: page ${db.snapshotPage ?? 0} of ${db.snapshotPages} received` : "";
+  if (!db.ready) add("ready", "bad", `not shown to readers yet${received}`);
   if (error && own.word !== "not connected") add("error", "bad", `error ${error}`);
   for (const f of db.streams) {
     const state = followerState(f, db.at), name = `replica ${f.name ? shortName(f.name, db.path) : f.addr}`;
