@@ -59,6 +59,7 @@ func TestCatchingUp(t *testing.T) {
 type dam struct {
 	addr   string
 	opened chan struct{}
+	open   func()
 }
 
 // newDam lets the first bytes through.
@@ -69,6 +70,7 @@ func newDam(t *testing.T, to string, bytes int64) *dam {
 		t.Fatal(err)
 	}
 	d := &dam{addr: l.Addr().String(), opened: make(chan struct{})}
+	d.open = sync.OnceFunc(func() { close(d.opened) })
 	var running sync.WaitGroup
 	running.Go(func() {
 		for {
@@ -81,6 +83,7 @@ func newDam(t *testing.T, to string, bytes int64) *dam {
 	})
 	t.Cleanup(func() {
 		l.Close()
+		d.open()
 		running.Wait() // the replica has ended
 	})
 	return d
@@ -164,7 +167,7 @@ func TestSnapshotOnTerminal(t *testing.T) {
 	if _, text := replica.get("GET", "/metrics"); !strings.Contains(text, fmt.Sprintf("weir_snapshot_pages{db=%q} %s\n", replica.db, pages)) {
 		t.Errorf("the metrics have no %s pages of the snapshot:\n%s", pages, text)
 	}
-	close(d.opened)
+	d.open()
 	replica.awaitLog("snapshot complete")
 	awaitEqual(t, primary, replica)
 	replica.awaitStatus("no snapshot", func(s stream.Status) bool { return s.SnapshotPages == 0 })
