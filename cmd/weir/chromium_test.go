@@ -50,7 +50,7 @@ type devMessage struct {
 // startChromium starts the browser. It keeps all its files in a directory of the test's.
 func startChromium(t *testing.T, program string) *chromium {
 	t.Helper()
-	profile := t.TempDir()
+	profile := shortTempDir(t)
 	commands, out, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -82,6 +82,28 @@ func startChromium(t *testing.T, program string) *chromium {
 		close(c.ended)
 	}()
 	return c
+}
+
+// chromiumSocket is what Chromium adds to the directory for temporary files for a socket, whose path may have 107 bytes
+// (unix(7)). With a longer one it ends at once.
+const chromiumSocket = "/org.chromium.Chromium.XXXXXX/SingletonSocket"
+
+// shortTempDir is t.TempDir without the test's name.
+func shortTempDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	if path := dir + chromiumSocket; len(path) > 107 {
+		t.Fatalf("%s is too long a path for Chromium's socket: set TMPDIR to a shorter one", path)
+	}
+	return dir
 }
 
 // end ends the browser, waits until nothing of it is left, and complains of what does not end by itself.
