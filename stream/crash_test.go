@@ -93,15 +93,7 @@ func (l *logLife) live() {
 // can be written to. A log that begins anew may be at the zero position in between.
 func TestLogCrashAfterOperation(t *testing.T) {
 	base := t.TempDir()
-	disk, record := filepath.Join(base, "disk"), filepath.Join(base, "record")
-	if err := errors.Join(os.Mkdir(disk, 0o755), os.Mkdir(record, 0o755)); err != nil {
-		t.Fatal(err)
-	}
-	fs, err := crashfs.Mount(disk, record, nil, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer fs.Close()
+	fs, disk := crashfs.Record(t)
 	root, err := os.OpenRoot(disk)
 	if err != nil {
 		t.Fatal(err)

@@ -14,16 +14,7 @@ var flagRewrite = flag.Bool("rewrite", false, "have TestOrder write testdata/ord
 
 // The operations of each durable step of a log are those in testdata/order.txt, in that order.
 func TestOrder(t *testing.T) {
-	base := t.TempDir()
-	disk, record := filepath.Join(base, "disk"), filepath.Join(base, "record")
-	if err := errors.Join(os.Mkdir(disk, 0o755), os.Mkdir(record, 0o755)); err != nil {
-		t.Fatal(err)
-	}
-	fs, err := crashfs.Mount(disk, record, nil, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer fs.Close()
+	fs, disk := crashfs.Record(t)
 	root, err := os.OpenRoot(disk)
 	if err != nil {
 		t.Fatal(err)

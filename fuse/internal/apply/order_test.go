@@ -22,20 +22,7 @@ const orderVar = "WEIR_APPLY_ORDER"
 // The operations of each durable step of a replica, and what readers are shown by the wal-index, are those in
 // testdata/order.txt, in that order.
 func TestOrder(t *testing.T) {
-	base := t.TempDir()
-	disk, record := filepath.Join(base, "disk"), filepath.Join(base, "record")
-	if err := errors.Join(os.Mkdir(disk, 0o755), os.Mkdir(record, 0o755)); err != nil {
-		t.Fatal(err)
-	}
-	f, err := crashfs.Mount(disk, record, nil, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := f.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
+	f, disk := crashfs.Record(t)
 	cmd := exec.Command(os.Args[0], "-test.run=^TestOrderScenario$", "-test.v")
 	cmd.Env = append(os.Environ(), orderVar+"="+disk)
 	if got, err := cmd.CombinedOutput(); err != nil || !bytes.Contains(got, []byte("--- PASS")) {

@@ -17,20 +17,7 @@ var flagRewrite = flag.Bool("rewrite", false, "have TestOrder write testdata/ord
 
 // The operations of each durable step of capture, the app's among them, are those in testdata/order.txt, in that order.
 func TestOrder(t *testing.T) {
-	base := t.TempDir()
-	disk, record := filepath.Join(base, "disk"), filepath.Join(base, "record")
-	if err := errors.Join(os.Mkdir(disk, 0o755), os.Mkdir(record, 0o755)); err != nil {
-		t.Fatal(err)
-	}
-	f, err := crashfs.Mount(disk, record, nil, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := f.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
+	f, disk := crashfs.Record(t)
 	r := &rig{TB: t, dir: disk, syncEvery: time.Hour}
 	r.shell("CREATE TABLE t(a); WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<50) INSERT INTO t SELECT randomblob(2000) FROM n;")
 	from := f.Len()
