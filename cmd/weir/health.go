@@ -11,9 +11,6 @@ import (
 	"weir/stream"
 )
 
-// defaultMaxLag is how far behind a replica may be that counts as well.
-const defaultMaxLag = 10 * time.Second
-
 // health answers GET /health: weir serves. It asks no database.
 func health(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")

@@ -14,22 +14,26 @@ import (
 	"weir/stream"
 )
 
-const statusHelp = `usage: weir status [-db PATH] [-config FILE | -addr ADDR] [-max-lag TIME] [-json]
+const statusHelp = `usage: weir status [-db PATH] [-config FILE | -addr ADDR] [-max-lag TIME] [-max-gone TIME] [-json]
 
 Prints the state of each database that weir has mounted, and which replicas follow it. Without flags it asks every weir that
 runs on this machine (or in this container or pod). Only root, the user that weir runs as, and the owner of the directory or
 of a database in it may ask without -addr.
 
 ` + targetHelp + `  -max-lag TIME      a replica that is further behind is not healthy (default: 10s)
+  -max-gone TIME     a replica that went longer ago was removed on purpose (default: 24h)
   -json              print JSON, as GET /status has it
 
-The exit code is 0 where every database is healthy, 3 where one is not, 1 where weir can't be asked. A database is healthy
-if its last error is over and, on a replica, it is published, connected, and not further behind than -max-lag.
+The exit code is 0 where every database is healthy, 3 where one is not, 1 where weir can't be asked. A database is healthy if
+its last error is over; on a replica, if it is published, connected, and not further behind than -max-lag; and if the same is
+so of the replicas that follow it here. One of them that has gone counts from -max-lag on, so that it may be restarted, until
+-max-gone. Weir forgets it after 24h, or when weir itself is restarted; with -max-gone 0s none counts that has gone.
 
 ` + remoteHelp + `
 examples:
   weir status
   weir status -db /data/db -max-lag 1s || alert "replica is behind"
+  weir status -max-gone 1h >/tmp/status || mail -s "weir: $(hostname)" admin </tmp/status
   WEIR_TOKEN_FILE=/etc/weir/token weir status -addr https://primary:9090 -json
 `
 
@@ -37,7 +41,9 @@ func runStatus(ctx context.Context, args []string, std stdio) error {
 	var of target
 	set := newFlagSet("status")
 	of.flags(set)
-	maxLag := set.Duration("max-lag", defaultMaxLag, "")
+	var max limits
+	set.DurationVar(&max.lag, "max-lag", defaultMaxLag, "")
+	set.DurationVar(&max.gone, "max-gone", defaultMaxGone, "")
 	asJSON := set.Bool("json", false, "")
 	if err := parseFlags(set, args, statusHelp, std); err != nil {
 		return err
@@ -52,12 +58,12 @@ func runStatus(ctx context.Context, args []string, std stdio) error {
 	if *asJSON {
 		err = errors.Join(err, printStatusJSON(std, all))
 	} else {
-		err = errors.Join(err, printStatuses(std.out, all, *maxLag))
+		err = errors.Join(err, printStatuses(std.out, all, max))
 	}
 	if err != nil {
 		return err
 	}
-	if slices.ContainsFunc(all, func(s stream.Status) bool { return unhealthy(s, *maxLag) != "" }) {
+	if slices.ContainsFunc(all, func(s stream.Status) bool { return unhealthy(s, max) != "" }) {
 		return &exitError{exitNot, nil}
 	}
 	return nil
@@ -123,19 +129,4 @@ func printStatusJSON(std stdio, all []stream.Status) error {
 		_, err = std.out.Write(append(b, '\n'))
 	}
 	return err
-}
-
-// unhealthy says in few words what is not well with a database; "" where all is.
-func unhealthy(s stream.Status, maxLag time.Duration) string {
-	switch {
-	case s.Upstream != "" && !s.Connected:
-		return "not connected"
-	case !s.Ready:
-		return "not shown yet"
-	case s.LastError != "":
-		return "error"
-	case s.Lag > maxLag:
-		return "behind"
-	}
-	return ""
 }

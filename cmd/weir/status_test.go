@@ -8,6 +8,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"weir/stream"
 )
@@ -131,7 +132,55 @@ func TestStatusGone(t *testing.T) {
 	replica.awaitStatus("the primary above it", func(s stream.Status) bool { return s.Distance == 1 })
 	replica.stop()
 	primary.awaitStatus("it missed", func(s stream.Status) bool { return len(s.Gone) == 1 && s.Gone[0].Name == name && len(s.Streams) == 0 })
-	if out, code := weirCommand("status", "-db", primary.db); code != 0 || !strings.Contains(out, "GONE") || !strings.Contains(out, name) {
-		t.Errorf("got exit code %d and no %s gone in\n%s", code, name, out)
+	for _, tt := range []struct {
+		flags []string
+		code  int
+		state string
+	}{
+		{[]string{"-max-lag", "1ns"}, exitNot, " replica gone "},
+		{[]string{"-max-lag", "1h"}, 0, " ok "},                      // it may be restarted
+		{[]string{"-max-lag", "1ns", "-max-gone", "2ns"}, 0, " ok "}, // it was removed
+	} {
+		out, code := weirCommand(append([]string{"status", "-db", primary.db}, tt.flags...)...)
+		if code != tt.code || !strings.Contains(out, tt.state) || !strings.Contains(out, "GONE") || !strings.Contains(out, name) {
+			t.Errorf("%q: got exit code %d, want %d, %q, and %s gone in\n%s", tt.flags, code, tt.code, tt.state, name, out)
+		}
+	}
+}
+
+// TestUnhealthy says of each thing that a status may have whether all is well.
+func TestUnhealthy(t *testing.T) {
+	now := time.Now()
+	ago := func(d time.Duration) time.Time { return now.Add(-d) }
+	gone := func(d time.Duration) stream.Status {
+		return stream.Status{Gone: []stream.GoneStream{{Name: "a", At: ago(d)}}}
+	}
+	follower := func(f stream.StreamStatus) stream.Status { return stream.Status{Streams: []stream.StreamStatus{f}} }
+	for _, tt := range []struct {
+		s    stream.Status
+		want string
+	}{
+		{stream.Status{}, ""},
+		{stream.Status{Upstream: "u"}, "not connected"},
+		{stream.Status{LastError: "e"}, "error"},
+		{stream.Status{Lag: 10 * time.Second}, ""},
+		{stream.Status{Lag: 11 * time.Second}, "behind"},
+		{gone(9 * time.Second), ""},
+		{gone(11 * time.Second), "replica gone"},
+		{gone(24 * time.Hour), "replica gone"},
+		{gone(25 * time.Hour), ""},
+		{follower(stream.StreamStatus{AckedAt: ago(14 * time.Second)}), ""},
+		{follower(stream.StreamStatus{AckedAt: ago(16 * time.Second)}), "replica silent"},
+		{follower(stream.StreamStatus{AckedAt: now, Lag: 10 * time.Second}), ""},
+		{follower(stream.StreamStatus{AckedAt: now, Lag: 11 * time.Second}), "replica behind"},
+		{follower(stream.StreamStatus{Lag: time.Hour}), ""}, // no replica: it never says where it is
+	} {
+		tt.s.At, tt.s.Ready = now, true
+		if got := unhealthy(tt.s, limits{defaultMaxLag, defaultMaxGone}); got != tt.want {
+			t.Errorf("%+v: got %q, want %q", tt.s, got, tt.want)
+		}
+	}
+	if got := unhealthy(stream.Status{}, limits{}); got != "not shown yet" {
+		t.Errorf("not ready: got %q", got)
 	}
 }

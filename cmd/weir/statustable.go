@@ -11,16 +11,16 @@ import (
 )
 
 // printStatuses prints tables for people: the databases, who follows them, and in full what stands in the way.
-func printStatuses(out io.Writer, all []stream.Status, maxLag time.Duration) error {
+func printStatuses(out io.Writer, all []stream.Status, max limits) error {
 	now := time.Now()
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "DATABASE\tROLE\tSTATE\tTXID\tSIZE\tLAG\tLOG\tWAL\tUPSTREAM")
 	for _, s := range all {
 		if s.Role == stream.RoleDirectory {
-			fmt.Fprintf(w, "%s\t%s\t%s\t-\t-\t-\t-\t-\t%s\n", s.Path, s.Role, cmp.Or(unhealthy(s, maxLag), "ok"), cmp.Or(s.Upstream, "-"))
+			fmt.Fprintf(w, "%s\t%s\t%s\t-\t-\t-\t-\t-\t%s\n", s.Path, s.Role, cmp.Or(unhealthy(s, max), "ok"), cmp.Or(s.Upstream, "-"))
 			continue
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.Path, s.Role, stateText(s, maxLag), s.Pos.TXID,
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.Path, s.Role, stateText(s, max), s.Pos.TXID,
 			byteCount(int64(s.Size)*int64(s.PageSize)), ownLag(s), logText(s), walText(s.WAL), cmp.Or(s.Upstream, "-"))
 	}
 	printFollowers(w, all, now)
@@ -64,11 +64,11 @@ func printGone(w io.Writer, all []stream.Status, now time.Time) {
 }
 
 // stateText says what a database does, or what is not well with it.
-func stateText(s stream.Status, maxLag time.Duration) string {
+func stateText(s stream.Status, max limits) string {
 	if s.SnapshotPages > 0 {
 		return fmt.Sprintf("receiving, %d %%", 100*uint64(s.SnapshotPage)/uint64(s.SnapshotPages))
 	}
-	return cmp.Or(unhealthy(s, maxLag), "ok")
+	return cmp.Or(unhealthy(s, max), "ok")
 }
 
 func ownLag(s stream.Status) string {
