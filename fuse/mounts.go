@@ -35,6 +35,9 @@ type Config struct {
 	// none does.
 	Instance string
 
+	// Followers is that server's, nil where none serves: a replica tells its upstream who follows it.
+	Followers func(path string) stream.Followers
+
 	// Name is this machine's: by it and their paths, upstreams call its replicas. ""
 	// leaves them their addresses.
 	Name string
@@ -102,10 +105,14 @@ func Mount(ctx context.Context, cfg Config) (*Mounts, error) {
 
 // follow is how the upstream of db is followed.
 func (cfg Config) follow(db Database) stream.FollowOptions {
-	return stream.FollowOptions{
+	opt := stream.FollowOptions{
 		Logger: cfg.Logger.With("db", db.Path), MaxBackoff: cfg.MaxBackoff, Instance: cfg.Instance, Credentials: db.Upstream.Credentials,
 		Name: cfg.nameOf(db),
 	}
+	if cfg.Followers != nil {
+		opt.Followers = func() stream.Followers { return cfg.Followers(db.Path) }
+	}
+	return opt
 }
 
 // nameOf is by what name an upstream calls a replica.

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"net/http"
@@ -29,10 +30,11 @@ type acks struct {
 	lastAt time.Time // when
 }
 
-// ackOf is a replica's position when a heartbeat came.
+// ackOf is a replica's position when a heartbeat came, and who followed it.
 type ackOf struct {
-	pos  Pos
-	beat Heartbeat
+	pos   Pos
+	beat  Heartbeat
+	below Followers
 }
 
 // startAcks starts to acknowledge, until ctx ends. It returns nil where the upstream takes no acks.
@@ -53,16 +55,20 @@ func (a *acks) wait() {
 	}
 }
 
-// offer has an ack be sent, if it says something new or the last one was long ago. It does not wait.
+// offer has an ack be sent, if it may say something new or the last one was long ago. It does not wait.
 func (a *acks) offer(pos Pos, h Heartbeat) {
-	if a == nil || pos == (Pos{}) || pos == a.last && time.Since(a.lastAt) < ackIdle {
+	if a == nil || pos == (Pos{}) {
+		return
+	}
+	below := a.f.opt.Followers()
+	if pos == a.last && len(below.Streams) == 0 && time.Since(a.lastAt) < ackIdle {
 		return
 	}
 	select {
 	case <-a.next: // it was not sent yet
 	default:
 	}
-	a.next <- ackOf{pos, h}
+	a.next <- ackOf{pos, h, below}
 	a.last, a.lastAt = pos, time.Now()
 }
 
@@ -86,7 +92,7 @@ func (a *acks) send(ctx context.Context, o ackOf) {
 		"path": {a.f.path}, "stream": {a.token}, "pos": {o.pos.String()},
 		"of": {strconv.FormatUint(uint64(o.beat.Pos.TXID), 10)}, "at": {strconv.FormatInt(o.beat.At.UnixNano(), 10)},
 	}.Encode()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), bytes.NewReader(o.below.encode()))
 	if err != nil {
 		return
 	}

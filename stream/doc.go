@@ -105,8 +105,8 @@
 // A heartbeat carries the upstream's position and its own lag, so that along a
 // chain of replicas lags add up. It waits for nothing but the log. A follower
 // answers some by POST /stream/ack, beside the stream, with its own position,
-// so that the upstream can say how far its followers are. Nothing else depends on
-// that: a stream is taken as well by who never acknowledges. A follower may also
+// so that the upstream can say how far its followers are, and with who follows it
+// in turn ([Followers]). Nothing else depends on that: a stream is taken as well by who never acknowledges. A follower may also
 // name itself as it asks, by ?name=: then the upstream's status misses it when it
 // has gone.
 //

@@ -27,6 +27,9 @@ type FollowOptions struct {
 	Name       string        // by which the upstream's /status calls and misses the replica; "": by its address, while it is there
 
 	Credentials Credentials
+
+	// Followers says who follows the replica, for the upstream's /status; nil: nobody can.
+	Followers func() Followers
 }
 
 var (
@@ -54,6 +57,9 @@ func Follow(ctx context.Context, base, path string, r Replica, opt FollowOptions
 	opt.Timeout = cmp.Or(opt.Timeout, 5*time.Second)
 	opt.MinBackoff = cmp.Or(opt.MinBackoff, 50*time.Millisecond)
 	opt.MaxBackoff = cmp.Or(opt.MaxBackoff, 5*time.Second)
+	if opt.Followers == nil {
+		opt.Followers = func() Followers { return Followers{} }
+	}
 	f := &following{url: u, path: path, r: r, opt: opt}
 	defer f.closeIdle()
 	return f.run(ctx)

@@ -623,8 +623,9 @@ func TestServerPages(t *testing.T) {
 func TestStatusJSON(t *testing.T) {
 	want := Status{
 		At: time.Unix(4, 0).UTC(), Path: testPath, Role: RoleReplica, ID: strings.Repeat("a", 32), Pos: ltx.NewPos(7, ltx.ChecksumFlag|5), PageSize: 4096, Size: 3, Ready: true, LogBytes: 9, LogFirst: 3, Followers: 1,
-		WAL:     WALStatus{Bytes: 8192, Frames: 4, Backfilled: 2, Held: true, HeldFrame: 2, HeldPID: 17, HeldCommand: "app"},
-		Streams: []StreamStatus{{"b:/data/db", "10.0.0.1:5", time.Unix(1, 0).UTC(), ltx.NewPos(6, ltx.ChecksumFlag), time.Unix(2, 0).UTC(), 1, time.Second, 300}},
+		WAL: WALStatus{Bytes: 8192, Frames: 4, Backfilled: 2, Held: true, HeldFrame: 2, HeldPID: 17, HeldCommand: "app"},
+		Streams: []StreamStatus{{"b:/data/db", "10.0.0.1:5", time.Unix(1, 0).UTC(), ltx.NewPos(6, ltx.ChecksumFlag), time.Unix(2, 0).UTC(), 1, time.Second, 300,
+			[]StreamStatus{{Name: "d:/data/db", Pos: ltx.NewPos(5, ltx.ChecksumFlag)}}, []GoneStream{{Name: "e", Pos: ltx.NewPos(4, ltx.ChecksumFlag)}}}},
 		Gone:    []GoneStream{{"c:/data/db", "10.0.0.2:5", ltx.NewPos(2, ltx.ChecksumFlag), time.Unix(5, 0).UTC(), "lost"}},
 		Errors:  []Fault{{"old", time.Unix(1, 0).UTC(), time.Unix(2, 0).UTC()}, {"no", time.Unix(3, 0).UTC(), time.Time{}}},
 		LagTxns: 1, LagBytes: 77, SnapshotPage: 5, SnapshotPages: 6, LastErrorAt: time.Unix(3, 0).UTC(),

@@ -38,6 +38,7 @@ type ack struct {
 	of      TXID      // the upstream's, as the heartbeat had it
 	at      time.Time // the heartbeat's
 	arrived time.Time // zero: there was none
+	below   Followers // the follower's own
 }
 
 // fresh is for how long an ack says how a follower is: some heartbeats.
@@ -64,7 +65,13 @@ func (s *Server) acknowledge(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "an acknowledgement has a pos, of and at, as the heartbeat", http.StatusBadRequest)
 		return
 	}
-	if !s.noteAck(q.Get("path"), q.Get("stream"), ack{pos, TXID(of), time.Unix(0, at), time.Now()}) {
+	now := time.Now()
+	below, err := readFollowers(http.MaxBytesReader(w, r.Body, maxFollowers), now)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	if !s.noteAck(q.Get("path"), q.Get("stream"), ack{pos, TXID(of), time.Unix(0, at), now, below}) {
 		http.Error(w, "no such stream", http.StatusNotFound)
 		return
 	}
@@ -87,6 +94,27 @@ func (s *Server) noteAck(path, token string, a ack) bool {
 	return false
 }
 
+// Followers returns who follows the database at path, for [FollowOptions].
+func (s *Server) Followers(path string) Followers {
+	s.mu.Lock()
+	d := s.dbs[path]
+	s.mu.Unlock()
+	if d == nil {
+		return Followers{}
+	}
+	return s.followersOf(d)
+}
+
+func (s *Server) followersOf(d *served) Followers {
+	log, f := d.db.Log(), Followers{At: time.Now()}
+	open, gone := s.followers(d, f.At)
+	for _, c := range open {
+		f.Streams = append(f.Streams, c.status(log, f.At))
+	}
+	f.Gone = gone
+	return f
+}
+
 // followers returns the open streams as they are now, the oldest first, and what there was.
 func (s *Server) followers(d *served, now time.Time) (open []connected, gone []GoneStream) {
 	s.mu.Lock()
@@ -100,7 +128,7 @@ func (s *Server) followers(d *served, now time.Time) (open []connected, gone []G
 
 // status is the state of a stream of a log.
 func (c *connected) status(l *Log, now time.Time) StreamStatus {
-	st := StreamStatus{Name: c.name, Addr: c.addr, Since: c.since, AckedAt: c.acked.arrived, Pos: c.pos()}
+	st := StreamStatus{Name: c.name, Addr: c.addr, Since: c.since, AckedAt: c.acked.arrived, Pos: c.pos(), Streams: c.acked.below.Streams, Gone: c.acked.below.Gone}
 	published := l.Published().TXID
 	switch {
 	case st.Pos == Pos{}, st.Pos.TXID >= published:

@@ -265,14 +265,10 @@ func (s *Server) Statuses(r *http.Request) []Status {
 }
 
 func (s *Server) statusOf(d *served) Status {
-	st, log, now := d.db.Status(), d.db.Log(), time.Now()
-	st.Path, st.At, st.Distance = d.path, now, len(d.db.Via())
-	st.LogBytes, st.LogFirst = log.Extent()
-	open, gone := s.followers(d, now)
-	for _, c := range open {
-		st.Streams = append(st.Streams, c.status(log, now))
-	}
-	st.Followers, st.Gone = len(open), gone
+	st, of := d.db.Status(), s.followersOf(d)
+	st.Path, st.At, st.Distance = d.path, of.At, len(d.db.Via())
+	st.LogBytes, st.LogFirst = d.db.Log().Extent()
+	st.Followers, st.Streams, st.Gone = len(of.Streams), of.Streams, of.Gone
 	return st
 }
 

@@ -1,9 +1,6 @@
 package stream
 
-import (
-	"encoding/json"
-	"time"
-)
+import "time"
 
 // Values of [Status].Role.
 const (
@@ -72,6 +69,10 @@ type StreamStatus struct {
 	LagTxns uint64        // from Pos to what is published
 	Lag     time.Duration // how long ago it had all, at most
 	Bytes   int64         // of the log, from Pos to what is published
+
+	// Who follows it, where it is a replica, as it said at AckedAt.
+	Streams []StreamStatus
+	Gone    []GoneStream
 }
 
 // GoneStream is a follower that is missing.
@@ -81,129 +82,4 @@ type GoneStream struct {
 	Pos    Pos       // where it was; zero where that is not known
 	At     time.Time // when it went
 	Reason string    // why, or why it was refused since
-}
-
-// statusJSON is a Status on the wire.
-type statusJSON struct {
-	At       time.Time `json:"at"`
-	Path     string    `json:"path"`
-	Role     string    `json:"role"`
-	ID       string    `json:"id"`
-	Pos      string    `json:"pos"`
-	PageSize uint32    `json:"pageSizeBytes"`
-	Size     uint32    `json:"sizePages"`
-	Ready    bool      `json:"ready"`
-	WALStatus
-	LogBytes  int64        `json:"logBytes"`
-	LogFirst  TXID         `json:"logFirstTXID"`
-	Followers int          `json:"followers"`
-	Streams   []streamJSON `json:"streams"`
-	Gone      []goneJSON   `json:"gone,omitempty"`
-	*replicaJSON
-	LastError   string     `json:"lastError,omitempty"`
-	LastErrorAt *time.Time `json:"lastErrorAt,omitempty"`
-	Errors      []Fault    `json:"errors,omitempty"`
-}
-
-type replicaJSON struct {
-	Upstream    string  `json:"upstream"`
-	Distance    int     `json:"distance,omitempty"`
-	UpstreamPos string  `json:"upstreamPos"`
-	Connected   bool    `json:"connected"`
-	LagSeconds  float64 `json:"lagSeconds"`
-	LagTxns     uint64  `json:"lagTxns"`
-	LagBytes    int64   `json:"lagBytes"`
-
-	SnapshotPage  uint32 `json:"snapshotPage,omitempty"`
-	SnapshotPages uint32 `json:"snapshotPages,omitempty"`
-}
-
-type streamJSON struct {
-	Name       string     `json:"name,omitempty"`
-	Addr       string     `json:"addr"`
-	Since      time.Time  `json:"since"`
-	Pos        string     `json:"pos"`
-	AckedAt    *time.Time `json:"ackedAt,omitempty"`
-	LagSeconds float64    `json:"lagSeconds"`
-	LagTxns    uint64     `json:"lagTxns"`
-	LagBytes   int64      `json:"lagBytes"`
-}
-
-type goneJSON struct {
-	Name   string    `json:"name"`
-	Addr   string    `json:"addr"`
-	Pos    string    `json:"pos"`
-	At     time.Time `json:"at"`
-	Reason string    `json:"reason"`
-}
-
-// MarshalJSON writes positions as the stream's URLs have them, and lags in
-// seconds.
-func (s Status) MarshalJSON() ([]byte, error) {
-	j := statusJSON{
-		At: s.At, Path: s.Path, Role: s.Role, ID: s.ID, Pos: s.Pos.String(), PageSize: s.PageSize, Size: s.Size, Ready: s.Ready, WALStatus: s.WAL,
-		LogBytes: s.LogBytes, LogFirst: s.LogFirst, Followers: s.Followers, Streams: make([]streamJSON, 0, len(s.Streams)),
-		LastError: s.LastError, LastErrorAt: notZero(s.LastErrorAt), Errors: s.Errors,
-	}
-	for _, f := range s.Streams {
-		j.Streams = append(j.Streams, streamJSON{f.Name, f.Addr, f.Since, f.Pos.String(), notZero(f.AckedAt), f.Lag.Seconds(), f.LagTxns, f.Bytes})
-	}
-	for _, g := range s.Gone {
-		j.Gone = append(j.Gone, goneJSON{g.Name, g.Addr, g.Pos.String(), g.At, g.Reason})
-	}
-	if s.Role == RoleReplica || s.Upstream != "" {
-		j.replicaJSON = &replicaJSON{s.Upstream, s.Distance, s.UpstreamPos.String(), s.Connected, s.Lag.Seconds(), s.LagTxns, s.LagBytes, s.SnapshotPage, s.SnapshotPages}
-	}
-	return json.Marshal(j)
-}
-
-// UnmarshalJSON reads what MarshalJSON wrote.
-func (s *Status) UnmarshalJSON(b []byte) (err error) {
-	j := statusJSON{replicaJSON: new(replicaJSON)}
-	if err := json.Unmarshal(b, &j); err != nil {
-		return err
-	}
-	*s = Status{
-		At: j.At, Path: j.Path, Role: j.Role, ID: j.ID, PageSize: j.PageSize, Size: j.Size, Ready: j.Ready, WAL: j.WALStatus,
-		LogBytes: j.LogBytes, LogFirst: j.LogFirst, Followers: j.Followers, Upstream: j.Upstream, Distance: j.Distance, Connected: j.Connected,
-		Lag: duration(j.LagSeconds), LagTxns: j.LagTxns, LagBytes: j.LagBytes,
-		SnapshotPage: j.SnapshotPage, SnapshotPages: j.SnapshotPages, LastError: j.LastError, LastErrorAt: orZero(j.LastErrorAt), Errors: j.Errors,
-	}
-	if s.Pos, err = parsePosText(j.Pos); err != nil {
-		return err
-	}
-	for _, f := range j.Streams {
-		pos, err := parsePosText(f.Pos)
-		if err != nil {
-			return err
-		}
-		s.Streams = append(s.Streams, StreamStatus{f.Name, f.Addr, f.Since, pos, orZero(f.AckedAt), f.LagTxns, duration(f.LagSeconds), f.LagBytes})
-	}
-	for _, g := range j.Gone {
-		pos, err := parsePosText(g.Pos)
-		if err != nil {
-			return err
-		}
-		s.Gone = append(s.Gone, GoneStream{g.Name, g.Addr, pos, g.At, g.Reason})
-	}
-	if j.UpstreamPos != "" {
-		s.UpstreamPos, err = parsePosText(j.UpstreamPos)
-	}
-	return err
-}
-
-func duration(seconds float64) time.Duration { return time.Duration(seconds * float64(time.Second)) }
-
-func notZero(t time.Time) *time.Time {
-	if t.IsZero() {
-		return nil
-	}
-	return &t
-}
-
-func orZero(t *time.Time) (zero time.Time) {
-	if t == nil {
-		return zero
-	}
-	return *t
 }

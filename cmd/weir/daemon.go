@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"weir/fuse"
+	"weir/stream"
 )
 
 // busyRetry is how often an unmount is tried again while files are held open.
@@ -35,7 +36,7 @@ func serve(ctx context.Context, conf *config, command []string, log *slog.Logger
 		return err
 	}
 	defer profiles.close()
-	mounts, err := fuseConfig(conf, srv.stream.Instance(), log)
+	mounts, err := fuseConfig(conf, srv.stream, log)
 	if err != nil {
 		return err
 	}
@@ -70,8 +71,8 @@ func mountHint(err error) error {
 	return err
 }
 
-func fuseConfig(conf *config, instance string, log *slog.Logger) (c fuse.Config, err error) {
-	c = fuse.Config{Logger: log, Passthrough: conf.Passthrough, Instance: instance, Guard: guardCommand}
+func fuseConfig(conf *config, by *stream.Server, log *slog.Logger) (c fuse.Config, err error) {
+	c = fuse.Config{Logger: log, Passthrough: conf.Passthrough, Instance: by.Instance(), Followers: by.Followers, Guard: guardCommand}
 	if c.Name, err = os.Hostname(); err != nil {
 		log.Warn("replicas here have no names at their upstreams, only addresses", "err", err)
 	}

@@ -33,20 +33,29 @@ func unhealthy(s stream.Status, max limits) string {
 		return "error"
 	case s.Lag > max.lag:
 		return "behind"
-	case slices.ContainsFunc(s.Gone, func(g stream.GoneStream) bool { return missed(s.At.Sub(g.At), max) }):
+	}
+	return unwell(s.At, s.Streams, s.Gone, max)
+}
+
+// unwell says what is not well with replicas that follow, or with who follows those, as it was said of them at a time.
+func unwell(at time.Time, streams []stream.StreamStatus, gone []stream.GoneStream, max limits) string {
+	if slices.ContainsFunc(gone, func(g stream.GoneStream) bool { return missed(at.Sub(g.At), max) }) {
 		return "replica gone"
-	case slices.ContainsFunc(s.Streams, func(f stream.StreamStatus) bool { return silent(f, s.At) }):
-		return "replica silent"
-	case slices.ContainsFunc(s.Streams, func(f stream.StreamStatus) bool { return !f.AckedAt.IsZero() && f.Lag > max.lag }):
-		return "replica behind"
+	}
+	for _, f := range streams {
+		switch {
+		case f.AckedAt.IsZero(): // it may be another reader, which never says where it is
+		case at.Sub(f.AckedAt) > silentFor:
+			return "replica silent"
+		case f.Lag > max.lag:
+			return "replica behind"
+		}
+		if below := unwell(f.AckedAt, f.Streams, f.Gone, max); below != "" {
+			return below
+		}
 	}
 	return ""
 }
 
 // missed tells whether a replica is missed that has been away for so long: it may be restarted, and it may have been removed.
 func missed(away time.Duration, max limits) bool { return away > max.lag && away <= max.gone }
-
-// silent tells whether a replica has not been heard for too long. Other readers say nothing at all.
-func silent(f stream.StreamStatus, now time.Time) bool {
-	return !f.AckedAt.IsZero() && now.Sub(f.AckedAt) > silentFor
-}

@@ -72,7 +72,7 @@ func pageOfChain(t *testing.T, c *chromium) {
 	last.follow(middle)
 	last.start()
 	of := map[*node]*tab{primary: c.open(t, "http://"+primary.addr), middle: c.open(t, "http://"+middle.addr), last: c.open(t, "http://"+last.addr)}
-	of[primary].await(".topology", "primary, here", primary.db, nameOf(t, middle), "replica")
+	of[primary].await(".topology", "primary, here", primary.db, nameOf(t, middle), "replica", nameOf(t, last))
 	of[middle].await(".topology", "primary", "http://"+primary.addr, "connected", "replica, here", middle.db, nameOf(t, last))
 	of[last].await(".topology", "primary", "http://"+middle.addr, "connected", "replica, here", last.db)
 	for n, tab := range of {
@@ -213,13 +213,14 @@ func pageOfHostile(t *testing.T, c *chromium) {
 		s.Upstream, s.LastError, s.WAL.HeldCommand = "javascript:window.hacked=1//"+hostile, "error "+hostile, "app "+hostile
 		s.Errors = []stream.Fault{{Text: s.LastError, At: s.LastErrorAt}}
 		s.Streams[0].Name, s.Streams[1].Name, s.Streams[1].Addr = "name "+hostile, "", "addr "+hostile
+		s.Streams[0].Streams[0].Name, s.Streams[0].Gone[0].Reason = "below "+hostile, "below "+hostile
 		s.Gone[0].Name, s.Gone[0].Addr, s.Gone[0].Reason = "gone "+hostile, "from "+hostile, "reason "+hostile
 		return []stream.Status{s}
 	})
 	tab := c.open(t, url)
 	tab.await("summary", "/data/"+hostile)
 	tab.await("#problems", "error "+hostile, "javascript:window.hacked=1//"+hostile, "gone "+hostile, "reason "+hostile)
-	tab.await(".topology", "javascript:window.hacked=1//"+hostile, "name "+hostile, "addr "+hostile, "from "+hostile)
+	tab.await(".topology", "javascript:window.hacked=1//"+hostile, "name "+hostile, "below "+hostile, "addr "+hostile, "from "+hostile)
 	tab.await(".legend", "name "+hostile, "addr "+hostile)
 	tab.await(".errors", "error "+hostile)
 	tab.await(".facts", "app "+hostile)
@@ -250,7 +251,7 @@ func pageOfHostile(t *testing.T, c *chromium) {
 	}
 }
 
-// fakeReplica is a replica with two followers and one that is gone.
+// fakeReplica is a replica with two followers, of which one has some of its own, and one that is gone.
 func fakeReplica(path string, now time.Time) stream.Status {
 	pos := func(n int64) stream.Pos { return stream.Pos{TXID: stream.TXID(n), PostApplyChecksum: 1 << 63} }
 	txid := now.UnixMilli() / 10
@@ -260,7 +261,9 @@ func fakeReplica(path string, now time.Time) stream.Status {
 		WAL: stream.WALStatus{Bytes: 99999, Frames: 20, Held: true, HeldFrame: 7, HeldPID: 17, HeldCommand: "app"}, LogBytes: 5 << 20, LogFirst: 3,
 		Upstream: "https://primary.example:9090", Distance: 3, UpstreamPos: pos(txid), Connected: true, Lag: 1200 * time.Millisecond, Followers: 2,
 		Streams: []stream.StreamStatus{
-			{Name: "east:" + path, Addr: "10.0.0.1:5000", Since: now.Add(-time.Hour), Pos: pos(slower), AckedAt: now.Add(-time.Second), LagTxns: 2, Lag: 500 * time.Millisecond},
+			{Name: "east:" + path, Addr: "10.0.0.1:5000", Since: now.Add(-time.Hour), Pos: pos(slower), AckedAt: now.Add(-time.Second), LagTxns: 2, Lag: 500 * time.Millisecond,
+				Streams: []stream.StreamStatus{{Name: "islands:" + path, Addr: "10.0.1.1:5000", Since: now.Add(-time.Hour), Pos: pos(slower), AckedAt: now.Add(-2 * time.Second)}},
+				Gone:    []stream.GoneStream{{Name: "harbour:" + path, Addr: "10.0.1.2:5000", Pos: pos(slower), At: now.Add(-time.Minute), Reason: "its host did not answer any more"}}},
 			{Name: "west:" + path, Addr: "10.0.0.2:5000", Since: now.Add(-time.Hour), Pos: pos(slowest), AckedAt: now.Add(-time.Second), LagTxns: 250, Lag: 4 * time.Second, Bytes: 90000},
 		},
 		Gone:      []stream.GoneStream{{Name: "south:" + path, Addr: "10.0.0.3:5000", Pos: pos(txid - 9000), At: now.Add(-3 * time.Minute), Reason: "its connection was closed or lost"}},
@@ -281,8 +284,9 @@ func pageLooks(t *testing.T, c *chromium) {
 		return all
 	})
 	one := c.open(t, url)
-	one.await(".topology", "primary", "1 replica between", "https://primary.example:9090", "east", "west", "south", "gone")
-	one.await("#verdict", "3 problems")
+	one.await(".topology", "primary", "1 replica between", "https://primary.example:9090", "east", "west", "south", "islands", "harbour", "gone")
+	one.await("#problems", "replica harbour of east is gone for 59 s: its host did not answer any more")
+	one.await("#verdict", "4 problems")
 	allDrawn := func() (string, bool) { return one.drawn(3) }
 	for _, theme := range []string{"light", "dark"} {
 		one.theme(theme)
@@ -428,24 +432,31 @@ func pageJudges(t *testing.T, c *chromium) {
 		`judge.followerState({ pos: pos(1), lagSeconds: 0 }, at(0)).word`:                                        "ok",
 		`judge.followerState({ pos: pos(0), lagSeconds: 0 }, at(0)).word`:                                        "gets a snapshot",
 		`judge.followerState({ pos: pos(1), lagSeconds: 11 }, at(0)).level`:                                      "bad",
-		`rates([0, 1], [1, 2], [2, 3])`:                                                                            "null,1,1",
-		`rates([0, 10], [1, 10], [2, 10], [3, 40], [4, 40], [5, 40], [6, 40])`:                                     "null,0,0,10,10,10,0",
-		`rates([0, 0], [1, 500], [2, 502])`:                                                                        "null,null,2",
-		`rates([0, 100], [1, 5], [2, 6])`:                                                                          "null,null,1",
-		`rates([0, 1], [1, 2], "pause", [9, 4], [10, 5])`:                                                          "null,1,null,null,1",
-		`rates(...Array.from({ length: 2000 }, (_, i) => [i, i])).split(",").length <= history.keepFor + 2`:        "true",
-		`rates([0, 1], [0, 2])`:                                                                                    "null",
-		`topology.columns(replica({ distance: 1 }), new history.History()).map((c) => c[0].kind).join("|")`:        "primary|replica, here",
-		`topology.columns(replica({ distance: 2 }), new history.History()).map((c) => c[0].kind).join("|")`:        "|replica|replica, here",
-		`topology.columns(replica({ distance: 5 }), new history.History()).map((c) => c[0].kind).join("|")`:        "3 replicas between|replica|replica, here",
-		`topology.columns(replica({ connected: false }), new history.History()).map((c) => c[0].kind).join("|")`:   "upstream|replica, here",
-		`topology.columns({ ...replica({}), role: "primary" }, new history.History()).map((c) => c.length).join()`: "1",
+		`rates([0, 1], [1, 2], [2, 3])`:                                                                                          "null,1,1",
+		`rates([0, 10], [1, 10], [2, 10], [3, 40], [4, 40], [5, 40], [6, 40])`:                                                   "null,0,0,10,10,10,0",
+		`rates([0, 0], [1, 500], [2, 502])`:                                                                                      "null,null,2",
+		`rates([0, 100], [1, 5], [2, 6])`:                                                                                        "null,null,1",
+		`rates([0, 1], [1, 2], "pause", [9, 4], [10, 5])`:                                                                        "null,1,null,null,1",
+		`rates(...Array.from({ length: 2000 }, (_, i) => [i, i])).split(",").length <= history.keepFor + 2`:                      "true",
+		`rates([0, 1], [0, 2])`:                                                                                                  "null",
+		`topology.columns(replica({ distance: 1 }), new history.History()).map((c) => c[0].kind).join("|")`:                      "primary|replica, here",
+		`topology.columns(replica({ distance: 2 }), new history.History()).map((c) => c[0].kind).join("|")`:                      "|replica|replica, here",
+		`topology.columns(replica({ distance: 5 }), new history.History()).map((c) => c[0].kind).join("|")`:                      "3 replicas between|replica|replica, here",
+		`topology.columns(replica({ connected: false }), new history.History()).map((c) => c[0].kind).join("|")`:                 "upstream|replica, here",
+		`topology.columns({ ...replica({}), role: "primary" }, new history.History()).map((c) => c.length).join()`:               "1",
+		`topology.columns(below(), new history.History()).map((c) => c.map((n) => n.title + n.from + n.order).join()).join("|")`: "http://up00|/data/db01|a02,b05|c03,d04,e16",
+		`topology.columns(below(), new history.History())[3].map((n) => n.word).join()`:                                          "ok,gone,ok",
+		`judge.problems(below()).map((p) => p.text).join()`:                                                                      "replica d of a is gone for 9 s: lost",
 	} {
 		var got string
 		tab.eval(fmt.Sprintf(`(async () => {
 			const [units, judge, history, topology] = await Promise.all(["units", "judge", "history", "topology"].map((name) => import("/page/" + name + ".js")));
 			const at = (s) => new Date(1e12 + s * 1000).toISOString(), pos = (n) => n.toString(16).padStart(16, "0") + "/8000000000000000";
 			const replica = (other) => ({ at: at(0), path: "/data/db", role: "replica", pos: pos(7), upstream: "http://up", upstreamPos: pos(7), connected: true, ready: true, lagSeconds: 0, lagTxns: 0, sizePages: 1, pageSizeBytes: 512, streams: [], ...other });
+			const follower = (name, ack, other) => ({ name, addr: name, since: at(-99), pos: pos(7), ackedAt: at(ack), lagSeconds: 0, lagTxns: 0, ...other });
+			const below = () => replica({ distance: 1, streams: [
+				follower("a", -9, { streams: [follower("c", -20)], gone: [{ name: "d", addr: "d", at: at(-18), reason: "lost" }] }),
+				follower("b", 0, { streams: [follower("e", 0)] })] });
 			const rates = (...samples) => {
 				const h = new history.History();
 				for (const s of samples) s === "pause" ? h.pause() : h.add(replica({ at: at(s[0]), pos: pos(s[1]) }));

@@ -16,18 +16,19 @@ import (
 
 const statusHelp = `usage: weir status [-db PATH] [-config FILE | -addr ADDR] [-max-lag TIME] [-max-gone TIME] [-json]
 
-Prints the state of each database that weir has mounted, and which replicas follow it. Without flags it asks every weir that
-runs on this machine (or in this container or pod). Only root, the user that weir runs as, and the owner of the directory or
-of a database in it may ask without -addr.
+Prints the state of each database that weir has mounted, which replicas follow it, and which those. Without flags it asks
+every weir that runs on this machine (or in this container or pod). Only root, the user that weir runs as, and the owner of the
+directory or of a database in it may ask without -addr.
 
 ` + targetHelp + `  -max-lag TIME      a replica that is further behind is not healthy (default: 10s)
   -max-gone TIME     a replica that went longer ago was removed on purpose (default: 24h)
   -json              print JSON, as GET /status has it
 
 The exit code is 0 where every database is healthy, 3 where one is not, 1 where weir can't be asked. A database is healthy if
-its last error is over; on a replica, if it is published, connected, and not further behind than -max-lag; and if the same is
-so of the replicas that follow it here. One of them that has gone counts from -max-lag on, so that it may be restarted, until
--max-gone. Weir forgets it after 24h, or when weir itself is restarted; with -max-gone 0s none counts that has gone.
+its last error is over; on a replica, if it is published, connected, and not further behind than -max-lag; and if the replicas
+that follow it, and theirs, are heard of and not further behind than that. One of them that has gone counts from -max-lag on,
+so that it may be restarted, until -max-gone. Weir forgets it after 24h, or when weir itself is restarted; with -max-gone 0s
+none counts that has gone.
 
 ` + remoteHelp + `
 examples:

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -148,6 +149,28 @@ func TestStatusGone(t *testing.T) {
 	}
 }
 
+// TestStatusOfChain asks a primary for the replica of its replica.
+func TestStatusOfChain(t *testing.T) {
+	primary, middle := startPair(t)
+	last := newNode(t, "last")
+	last.follow(middle)
+	last.start()
+	shell(t, primary.db, "CREATE TABLE t(x);")
+	awaitEqual(t, primary, last)
+	primary.awaitStatus("a follower's follower that has all", func(s stream.Status) bool {
+		return len(s.Streams) == 1 && len(s.Streams[0].Streams) == 1 && s.Streams[0].Streams[0].Pos == s.Pos && !s.Streams[0].Streams[0].AckedAt.IsZero()
+	})
+	row := regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(nameOf(t, last)) + `  +\S+  +` + regexp.QuoteMeta(nameOf(t, middle)) + `  +0000000000000001  +\d+m?s `)
+	if out, code := weirCommand("status", "-db", primary.db); code != 0 || !row.MatchString(out) {
+		t.Errorf("got exit code %d and no %s that follows %s in\n%s", code, nameOf(t, last), nameOf(t, middle), out)
+	}
+	last.stop()
+	primary.awaitStatus("it missed", func(s stream.Status) bool { return len(s.Streams) == 1 && len(s.Streams[0].Gone) == 1 })
+	if out, code := weirCommand("status", "-db", primary.db, "-max-lag", "1ns"); code != exitNot || !strings.Contains(out, " replica gone ") || !strings.Contains(out, "GONE") {
+		t.Errorf("got exit code %d and nobody gone in\n%s", code, out)
+	}
+}
+
 // TestUnhealthy says of each thing that a status may have whether all is well.
 func TestUnhealthy(t *testing.T) {
 	now := time.Now()
@@ -174,6 +197,9 @@ func TestUnhealthy(t *testing.T) {
 		{follower(stream.StreamStatus{AckedAt: now, Lag: 10 * time.Second}), ""},
 		{follower(stream.StreamStatus{AckedAt: now, Lag: 11 * time.Second}), "replica behind"},
 		{follower(stream.StreamStatus{Lag: time.Hour}), ""}, // no replica: it never says where it is
+		{follower(stream.StreamStatus{AckedAt: now, Streams: []stream.StreamStatus{{AckedAt: now, Lag: 11 * time.Second}}}), "replica behind"},
+		{follower(stream.StreamStatus{AckedAt: ago(10 * time.Second), Streams: []stream.StreamStatus{{AckedAt: ago(20 * time.Second)}}}), ""}, // as it was said
+		{follower(stream.StreamStatus{AckedAt: ago(time.Second), Gone: []stream.GoneStream{{At: ago(12 * time.Second)}}}), "replica gone"},
 	} {
 		tt.s.At, tt.s.Ready = now, true
 		if got := unhealthy(tt.s, limits{defaultMaxLag, defaultMaxGone}); got != tt.want {

@@ -38,30 +38,48 @@ func printStatuses(out io.Writer, all []stream.Status, max limits) error {
 
 func printFollowers(w io.Writer, all []stream.Status, now time.Time) {
 	title := "\nFOLLOWER\tADDRESS\tOF\tTXID\tLAG\tCONNECTED FOR\tHEARD\n"
-	for _, s := range all {
-		for _, f := range s.Streams {
-			txid, heard := f.Pos.TXID.String(), "never"
-			if f.Pos == (stream.Pos{}) {
-				txid = "snapshot"
-			}
-			if !f.AckedAt.IsZero() {
-				heard = short(now.Sub(f.AckedAt)) + " ago"
-			}
-			fmt.Fprintf(w, "%s%s\t%s\t%s\t%s\t%s\t%s\t%s\n", title, cmp.Or(f.Name, "-"), f.Addr, s.Path, txid, lagText(f.Lag, f.LagTxns, f.Bytes), short(now.Sub(f.Since)), heard)
-			title = ""
+	eachFollower(all, func(of string, f stream.StreamStatus) {
+		txid, heard := f.Pos.TXID.String(), "never"
+		if f.Pos == (stream.Pos{}) {
+			txid = "snapshot"
 		}
-	}
+		if !f.AckedAt.IsZero() {
+			heard = short(now.Sub(f.AckedAt)) + " ago"
+		}
+		fmt.Fprintf(w, "%s%s\t%s\t%s\t%s\t%s\t%s\t%s\n", title, cmp.Or(f.Name, "-"), f.Addr, of, txid, lagText(f.Lag, f.LagTxns, f.Bytes), short(now.Sub(f.Since)), heard)
+		title = ""
+	})
 }
 
 func printGone(w io.Writer, all []stream.Status, now time.Time) {
 	title := "\nGONE\tADDRESS\tOF\tTXID\tFOR\tWHY\n"
-	for _, s := range all {
-		for _, g := range s.Gone {
-			fmt.Fprintf(w, "%s%s\t%s\t%s\t%s\t%s\t%s\n", title, g.Name, g.Addr, s.Path, g.Pos.TXID, short(now.Sub(g.At)), g.Reason)
+	print := func(of string, gone []stream.GoneStream) {
+		for _, g := range gone {
+			fmt.Fprintf(w, "%s%s\t%s\t%s\t%s\t%s\t%s\n", title, g.Name, g.Addr, of, g.Pos.TXID, short(now.Sub(g.At)), g.Reason)
 			title = ""
 		}
 	}
+	for _, s := range all {
+		print(s.Path, s.Gone)
+	}
+	eachFollower(all, func(_ string, f stream.StreamStatus) { print(nameOrAddr(f), f.Gone) })
 }
+
+// eachFollower calls f for all who follow, and then who follow them, with whom they follow.
+func eachFollower(all []stream.Status, f func(of string, follower stream.StreamStatus)) {
+	var each func(of string, streams []stream.StreamStatus)
+	each = func(of string, streams []stream.StreamStatus) {
+		for _, s := range streams {
+			f(of, s)
+			each(nameOrAddr(s), s.Streams)
+		}
+	}
+	for _, s := range all {
+		each(s.Path, s.Streams)
+	}
+}
+
+func nameOrAddr(f stream.StreamStatus) string { return cmp.Or(f.Name, f.Addr) }
 
 // stateText says what a database does, or what is not well with it.
 func stateText(s stream.Status, max limits) string {

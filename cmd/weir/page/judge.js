@@ -41,7 +41,7 @@ export function ownState(db) {
   return { level, word: level === "ok" ? "ok" : "behind" };
 }
 
-// followerState is how a replica is that follows.
+// followerState is how a replica is that follows, as it was said of it at a time.
 export function followerState(f, at) {
   const silent = f.ackedAt ? seconds(f.ackedAt, at) : 0;
   if (silent > silentFor) return { level: "bad", word: `silent for ${age(silent)}` };
@@ -61,13 +61,18 @@ export function problems(db) {
   const received = db.snapshotPages ? `: page ${db.snapshotPage ?? 0} of ${db.snapshotPages} received` : "";
   if (!db.ready) add("ready", "bad", `not shown to readers yet${received}`);
   if (error && own.word !== "not connected") add("error", "bad", `error ${error}`);
-  for (const f of db.streams) {
-    const state = followerState(f, db.at), name = `replica ${f.name ? shortName(f.name, db.path) : f.addr}`;
-    if (state.word === "behind") add(f.addr, state.level, `${name} is behind by ${behind(f)}`);
-    else if (state.level !== "ok") add(f.addr, state.level, state.level === "bad" ? `${name} is ${state.word}; behind by ${behind(f)}` : `${name} ${state.word}`);
-  }
-  for (const g of db.gone || []) {
-    add(`gone ${g.name}`, "bad", `replica ${shortName(g.name, db.path)} is gone for ${age(seconds(g.at, db.at))}: ${g.reason}`);
-  }
+  const replicas = (of, at, under) => {
+    for (const f of of.streams || []) {
+      const own = f.name ? shortName(f.name, db.path) : f.addr, state = followerState(f, at);
+      const name = `replica ${own}${under}`, key = `${f.addr}${under}`;
+      if (state.word === "behind") add(key, state.level, `${name} is behind by ${behind(f)}`);
+      else if (state.level !== "ok") add(key, state.level, state.level === "bad" ? `${name} is ${state.word}; behind by ${behind(f)}` : `${name} ${state.word}`);
+      replicas(f, f.ackedAt, ` of ${own}`);
+    }
+    for (const g of of.gone || []) {
+      add(`gone ${g.name}${under}`, "bad", `replica ${shortName(g.name, db.path)}${under} is gone for ${age(seconds(g.at, at))}: ${g.reason}`);
+    }
+  };
+  replicas(db, db.at, "");
   return found;
 }

@@ -5,40 +5,62 @@ import { el, svg, put, level, sync } from "./dom.js";
 import { behind, followerState, ownState, seconds, shortName, txid } from "./judge.js";
 import { age, bytes, count, rate } from "./units.js";
 
-// columns lists the nodes from the primary on, in columns; a node follows the first one of the column before.
+// columns lists the nodes from the primary on, in columns. A node follows the one with number from in the column before;
+// by order, each stands before those that follow it.
 export function columns(db, history) {
-  const pace = (key) => {
-    const perSecond = history.newest(key, "rate");
-    return perSecond === null ? "" : `, ${rate(perSecond)}`;
-  };
-  const own = ownState(db);
-  const here = {
-    key: "here", title: db.path, kind: `${db.role}, here`, level: own.level, word: own.word, link: own.word === "not connected" || own.word === "behind" ? own.level : "ok",
-    line: db.role === "replica" ? `behind by ${behind(db)}${pace("")}` : `${bytes(db.sizePages * db.pageSizeBytes)}${pace("")}`,
-  };
-  const all = [...above(db), [here], [...db.streams.map((f) => follower(f, db, pace)), ...(db.gone || []).map((g) => missing(g, db))]];
-  return all.filter((column) => column.length);
+  const all = [];
+  let order = 0;
+  const add = (node, depth, from) => (all[depth] ??= []).push({ ...node, from, order: order++ }) - 1;
+  const chain = [...above(db), here(db, history)];
+  chain.forEach((node, depth) => add(node, depth, 0));
+  addBelow(db, db, { add, path: db.path, pace: (key) => pace(history, key) }, chain.length, 0, "");
+  return all;
 }
 
-// above is what lies between the primary and here, as far as it is known.
+// addBelow adds who follows, and then who follows those, as it was said of them at a time: the parent's.
+function addBelow(of, { at, ackedAt = at }, to, depth, from, key) {
+  for (const f of of.streams || []) {
+    const node = follower(f, ackedAt, to);
+    node.key = key + node.key;
+    addBelow(f, f, { ...to, pace: () => "" }, depth + 1, to.add(node, depth, from), `${node.key} `);
+  }
+  for (const g of of.gone || []) to.add(missing(g, ackedAt, to.path, key), depth, from);
+}
+
+function pace(history, key) {
+  const perSecond = history.newest(key, "rate");
+  return perSecond === null ? "" : `, ${rate(perSecond)}`;
+}
+
+function here(db, history) {
+  const own = ownState(db);
+  return {
+    key: "here", title: db.path, kind: `${db.role}, here`, level: own.level, word: own.word, link: own.word === "not connected" || own.word === "behind" ? own.level : "ok",
+    line: db.role === "replica" ? `behind by ${behind(db)}${pace(history, "")}` : `${bytes(db.sizePages * db.pageSizeBytes)}${pace(history, "")}`,
+  };
+}
+
+// above is what lies between the primary and here, as far as it is known, one after another.
 function above(db) {
   if (db.role !== "replica") return [];
   const state = db.connected ? { level: "ok", word: "connected" } : { level: "bad", word: "not connected" };
   const upstream = { key: "upstream", title: db.upstream, href: db.upstream, kind: db.distance === 1 ? "primary" : db.distance ? "replica" : "upstream", ...state, line: txid(db.upstreamPos) && `TXID ${txid(db.upstreamPos)}`, link: "idle" };
-  if (!(db.distance > 1)) return [[upstream]];
+  if (!(db.distance > 1)) return [upstream];
   const between = db.distance - 2;
-  return [[{ key: "primary", title: "primary", kind: between ? `${count(between, "replica")} between` : "", level: "idle", word: "", line: "" }], [upstream]];
+  return [{ key: "primary", title: "primary", kind: between ? `${count(between, "replica")} between` : "", level: "idle", word: "", line: "" }, upstream];
 }
 
-function follower(f, db, pace) {
-  const state = followerState(f, db.at), key = f.name || f.addr;
-  const line = txid(f.pos) ? `behind by ${behind(f)}${pace(key)}` : `for ${age(seconds(f.since, db.at))}`;
-  return { key: `stream ${f.addr} ${f.since}`, title: f.name ? shortName(f.name, db.path) : f.addr, kind: f.ackedAt || f.name ? "replica" : "reader", note: f.name ? f.addr : "", ...state, line, link: state.level };
+function follower(f, at, { path, pace }) {
+  const state = followerState(f, at), key = f.name || f.addr;
+  const line = txid(f.pos) ? `behind by ${behind(f)}${pace(key)}` : `for ${age(seconds(f.since, at))}`;
+  return { key: `stream ${f.addr} ${f.since}`, title: f.name ? shortName(f.name, path) : f.addr, kind: f.ackedAt || f.name ? "replica" : "reader", note: f.name ? f.addr : "", ...state, line, link: state.level };
 }
 
-function missing(g, db) {
-  return { key: `gone ${g.name}`, title: shortName(g.name, db.path), kind: "replica", note: g.addr, level: "bad", word: "gone", line: `for ${age(seconds(g.at, db.at))}: ${g.reason}`, link: "bad" };
+function missing(g, at, path, key) {
+  return { key: `${key}gone ${g.name}`, title: shortName(g.name, path), kind: "replica", note: g.addr, level: "bad", word: "gone", line: `for ${age(seconds(g.at, at))}: ${g.reason}`, link: "bad" };
 }
+
+const columnWidth = 220; // pixels, the least that a column has: with less, the nodes are a list
 
 export class Topology {
   constructor() {
@@ -53,19 +75,20 @@ export class Topology {
     sync(this.columns, this.shown.map((nodes, i) => ({ nodes, key: `${nodes[0].key.split(" ")[0] === "here" ? "here" : i}` })), (c) => c.key,
       () => el("ul", { class: "column" }),
       (ul, column) => sync(ul, column.nodes, (n) => n.key, makeNode, updateNode));
-    [...this.columns.children].forEach((ul, depth) => { ul.dataset.depth = Math.min(depth, 3); });
+    [...this.columns.children].forEach((ul, depth) => ul.style.setProperty("--depth", depth));
     this.#draw();
   }
 
   #draw() {
     if (!this.shown || !this.root.clientWidth) return;
+    const stacked = this.root.clientWidth < columnWidth * this.shown.length;
+    this.root.classList.toggle("stacked", stacked);
     const box = this.root.getBoundingClientRect();
     this.lines.setAttribute("viewBox", `0 0 ${box.width} ${box.height}`);
-    const stacked = getComputedStyle(this.columns).flexDirection === "column";
     const uls = [...this.columns.children], links = [];
     for (let i = 1; i < uls.length; i++) {
-      const from = uls[i - 1].children[0].getBoundingClientRect();
       this.shown[i].forEach((node, j) => {
+        const from = uls[i - 1].children[node.from].getBoundingClientRect();
         const to = uls[i].children[j].getBoundingClientRect();
         links.push({ node, ...(stacked ? elbow(from, to, box) : curve(from, to, box)) });
       });
@@ -82,6 +105,7 @@ function makeNode(node) {
 
 function updateNode(li, node) {
   level(li, node.level);
+  li.style.order = node.order;
   const [kind, state, title, note, line] = li.children;
   put(kind, node.kind);
   put(state, node.word);
