@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"weir/fuse/internal/alarm"
 )
 
 // watcher reports writes to backing files that the kernel passes through.
@@ -59,6 +61,8 @@ const (
 )
 
 func (w *watcher) run() {
+	var alarm alarm.Alarm
+	defer alarm.Close()
 	buf := make([]byte, 64*unix.SizeofInotifyEvent)
 	for rest := restMin; ; {
 		n, waited := w.read(buf)
@@ -73,7 +77,7 @@ func (w *watcher) run() {
 		if rest = min(2*rest, restMax); waited {
 			rest = restMin
 		}
-		time.Sleep(rest)
+		alarm.Sleep(rest)
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"runtime"
 	"sync"
 	"time"
+
+	"weir/fuse/internal/alarm"
 )
 
 // looker captures what the app commits without passing the daemon: a WAL's
@@ -21,6 +23,7 @@ type looker struct {
 	dirty chan struct{} // of capacity 1: pages of the database were written
 	quit  chan struct{}
 	done  sync.WaitGroup
+	alarm alarm.Alarm // of the goroutine
 }
 
 const (
@@ -68,6 +71,7 @@ func signal(c chan struct{}) {
 func (l *looker) run() {
 	idle := time.NewTicker(lookIdle)
 	defer idle.Stop()
+	defer l.alarm.Close()
 	for rest := restMin; ; {
 		select {
 		case <-idle.C:
@@ -91,10 +95,7 @@ func (l *looker) run() {
 // nobody; as long as there are some, the rest becomes longer.
 func (l *looker) lookAndRest(rest time.Duration) (next time.Duration) {
 	l.d.lookNow()
-	select {
-	case <-time.After(rest):
-	case <-l.quit:
-	}
+	l.alarm.Sleep(rest)
 	if len(l.wal) == 0 {
 		return restMin
 	}
@@ -111,6 +112,11 @@ func (l *looker) lookUntilFound() {
 		}
 		if since > lookFor {
 			return
+		}
+		if sleep < time.Millisecond {
+			l.alarm.Sleep(sleep)
+			sleep *= 2
+			continue
 		}
 		select {
 		case <-time.After(sleep):
