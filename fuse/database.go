@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -18,7 +19,7 @@ import (
 // Mounted are all directories that may be mounted over.
 func (d *directory) add(of Database, mounted []string) error {
 	name := filepath.Base(of.Path)
-	if err := d.checkUnused(name); err != nil {
+	if err := d.awaitUnused(name); err != nil {
 		return err
 	}
 	if of.Upstream != nil {
@@ -63,14 +64,7 @@ func (d *directory) rollBack(path, name string, mounted []string) error {
 	if _, err := d.root.Stat(name + dbfile.SuffixJournal); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	return apart(func() error {
-		for _, target := range mounted {
-			if err := uncover(target); err != nil {
-				return err
-			}
-		}
-		return rollback.Journal(path)
-	})
+	return d.mounting.below(mounted, func() error { return rollback.Journal(path) })
 }
 
 // captured is the primary called name, nil where there is none.
@@ -102,6 +96,16 @@ func (d *directory) checkUnused(names ...string) error {
 		return &BusyError{Path: path, Holders: holders, Reason: "it opened the database before weir was mounted; stop it, then start weir"}
 	}
 	return nil
+}
+
+// awaitUnused is checkUnused at the start. Nobody new gets in meanwhile: the gate is closed.
+func (d *directory) awaitUnused(names ...string) error {
+	for end := time.Now().Add(d.mounting.grace()); ; time.Sleep(busyPause) {
+		err := d.checkUnused(names...)
+		if !errors.Is(err, unix.EBUSY) || time.Now().After(end) {
+			return err
+		}
+	}
 }
 
 // filesOf identifies the files of the databases that processes keep open.

@@ -65,8 +65,10 @@ type directory struct {
 	watcher *watcher
 	inside  inside // of a directory of primaries
 	sb      *superblock
-	guard   *guard // of all directories
 	node    *node
+
+	mounting mounting // of all directories
+	guard    *guard   // of all directories
 }
 
 // openDirectory opens the directory at path, whose own is target. With below it
@@ -172,7 +174,11 @@ func (d *directory) serve() error {
 	if d.readOnly {
 		timeout = time.Second // the daemon writes files by itself: the kernel knows of their sizes, and not of their times
 	}
-	if d.sb, err = newSuperblock(d.node, timeout, d.passthrough, d.logger); err != nil {
+	of, err := d.mounting.mount(d)
+	if err != nil {
+		return err
+	}
+	if d.sb, err = newSuperblock(of, d.node, timeout, d.passthrough, d.logger); err != nil {
 		return err
 	}
 	d.guard.watch(d.sb)
@@ -182,7 +188,7 @@ func (d *directory) serve() error {
 
 // attach shows the directory through weir. The flags are of move_mount(2).
 func (d *directory) attach(flags int) error {
-	err := d.sb.attach(d.target, d.readOnly, flags)
+	err := d.mounting.show(d, flags)
 	d.attached = d.attached || err == nil
 	return err
 }

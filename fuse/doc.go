@@ -78,13 +78,42 @@
 //
 // # The read-only mount of a replica
 //
-// The file system is writable, and mounted twice: once privately, attached
-// nowhere, and once read-only on the directory. Through the private one the
+// The file system is writable, and mounted twice, where the daemon may mount:
+// once privately, attached nowhere, and once read-only on the directory. Through the private one the
 // daemon takes locks on the mount's own wal-index, where readers' locks are,
 // because locks on the backing file are other locks. It holds two for as long
 // as it lives: DMS shared, which tells SQLite that the wal-index can be
 // trusted, and WRITE, which tells a reader that meets a half-written header
 // to try again.
+//
+// # Through fusermount3
+//
+// A process that may not mount has fusermount3 do it ([fusermount]; else
+// [byRight]). Then there is one mount of each file system, attached from the
+// beginning, with the gate closed, and it is writable: the private one is a
+// descriptor of its root. What the kernel does for two mounts is done here.
+//
+// On a replica the file system itself refuses what would change something, of all
+// but the daemon's threads ([refusing]).
+//
+// The daemon has files of its one mount open, so to the kernel it is always busy.
+// It is taken away lazily, when apps have nothing open: the file system counts
+// their handles, and has them wait, as they open more, until the mount is gone
+// ([handles]). Then they are answered ESTALE, for which the kernel walks the path
+// again, and finds what was below. Working directories are no handles; they are
+// looked for under /proc.
+//
+// Nothing can look below a mount, or attach one below another. So a hot journal is
+// rolled back through the mount, while the gate is closed and no database is
+// captured yet: the one I/O of the daemon through its own mount, when nobody
+// else has anything open there. And a dead mount is taken away before the new one is
+// made. Who opens a database in between, or did while the mount was away, has it
+// open below: the gate is closed, so they only get fewer, and the start waits a
+// while for them to close it before it fails. If it fails, nothing hides the files
+// any more. Databases that other users' processes have open are not seen.
+//
+// A directory in another one can't be mounted: fusermount3 would wait at the
+// other's gate.
 //
 // # Deadlocks
 //

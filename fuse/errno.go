@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io/fs"
 	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
 // toErrno chooses what the kernel tells an app: the errno in err's chain, and
@@ -31,3 +33,10 @@ func asError(errno syscall.Errno) error {
 	}
 	return errno
 }
+
+// What apps get of a mount itself: on a replica's, to what changes something; and, when it has just been taken away, what
+// has the kernel look at the path again, where something else is now.
+const (
+	readOnly  = fuse.Status(syscall.EROFS)
+	lookAgain = fuse.Status(syscall.ESTALE)
+)

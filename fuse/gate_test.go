@@ -96,7 +96,7 @@ func mountGated(t *testing.T) (m *Mounts, dir string) {
 		}
 	}
 	db := filepath.Join(dir, "db")
-	m = &Mounts{databases: []Database{{Path: db}}, guard: new(guard)}
+	m = &Mounts{databases: []Database{{Path: db}}, mounting: byRight{}, guard: new(guard)}
 	t.Cleanup(func() {
 		m.decide(fuse.EIO)
 		for _, d := range m.dirs {
@@ -105,7 +105,7 @@ func mountGated(t *testing.T) (m *Mounts, dir string) {
 			}
 		}
 	})
-	if err := m.open(Config{Databases: m.databases, Logger: slog.New(slog.DiscardHandler)}); err != nil {
+	if err := m.mounting.open(m, Config{Databases: m.databases, Logger: slog.New(slog.DiscardHandler)}); err != nil {
 		t.Fatal(err)
 	}
 	if err := errors.Join(m.dirs[0].choosePassthrough(passthrough()), m.dirs[0].begin()); err != nil {

@@ -21,27 +21,18 @@ const fsType = "fuse.weir"
 // forever is the timeout of what only changes with our knowledge.
 const forever = 24 * time.Hour
 
-// superblock is one FUSE file system and a private mount of it that is
-// attached nowhere.
+// superblock is one FUSE file system and a mount of it by which the daemon may
+// write: a private one that is attached nowhere, where the daemon may mount.
 type superblock struct {
 	server  *fuse.Server
 	serving chan struct{} // closed when the server has ended
-	private int           // descriptor of the private mount's root, or -1
+	private int           // descriptor of that mount's root, or -1
+	handles *handles      // see unserved
 	gate    *gate
 }
 
-// newSuperblock makes the file system and starts to serve it, with its gate
-// closed.
-func newSuperblock(root fs.InodeEmbedder, attrTimeout time.Duration, passthrough bool, logger *slog.Logger) (*superblock, error) {
-	dev, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, deviceError(err)
-	}
-	private, err := newMount(dev)
-	if err != nil {
-		unix.Close(dev)
-		return nil, err
-	}
+// newSuperblock starts to serve a file system, with its gate closed.
+func newSuperblock(of unserved, root fs.InodeEmbedder, attrTimeout time.Duration, passthrough bool, logger *slog.Logger) (*superblock, error) {
 	entry := forever
 	opt := &fs.Options{AttrTimeout: &attrTimeout, EntryTimeout: &entry, NegativeTimeout: &entry, NullPermissions: true}
 	opt.ExplicitDataCacheControl = true
@@ -50,7 +41,7 @@ func newSuperblock(root fs.InodeEmbedder, attrTimeout time.Duration, passthrough
 	// Without these the kernel asks for security.capability before it writes to a
 	// file, and for the attributes before it changes an owner. The mount is nosuid,
 	// so nothing gains rights by a file that keeps them.
-	opt.DisableXAttrs = true
+	opt.DisableXAttrs = !of.refusing // or nobody is asked who sets one
 	opt.ExtraCapabilities = fuse.CAP_HANDLE_KILLPRIV_V2
 	if logger.Enabled(context.Background(), stream.LevelTrace) {
 		opt.Debug, opt.MountOptions.Logger = true, slog.NewLogLogger(logger.Handler(), stream.LevelTrace)
@@ -59,13 +50,12 @@ func newSuperblock(root fs.InodeEmbedder, attrTimeout time.Duration, passthrough
 		opt.DisabledCapabilities = fuse.CAP_PASSTHROUGH
 	}
 	gate := newGate()
-	server, err := fuse.NewServer(&gated{fs.NewNodeFS(root, opt), gate}, fmt.Sprintf("/dev/fd/%d", dev), &opt.MountOptions)
+	server, err := fuse.NewServer(&gated{of.around(fs.NewNodeFS(root, opt)), gate}, fmt.Sprintf("/dev/fd/%d", of.dev), &opt.MountOptions)
 	if err != nil {
-		unix.Close(private)
-		unix.Close(dev)
+		of.close()
 		return nil, fmt.Errorf("serve fuse: %w", err)
 	}
-	s := &superblock{server: server, serving: make(chan struct{}), private: private, gate: gate}
+	s := &superblock{server: server, serving: make(chan struct{}), private: of.private, handles: of.handles, gate: gate}
 	go func() {
 		defer close(s.serving)
 		server.Serve()
@@ -96,9 +86,6 @@ func (s *superblock) refusePolls() error {
 	return err
 }
 
-// ErrMayNotMount says that the process lacks the right to mount.
-var ErrMayNotMount = errors.New("this process may not mount: it lacks CAP_SYS_ADMIN in the user namespace that its mount namespace belongs to")
-
 // deviceError says of an error of opening /dev/fuse what to do about it.
 func deviceError(err error) error {
 	switch {
@@ -110,13 +97,22 @@ func deviceError(err error) error {
 	return fmt.Errorf("open /dev/fuse: %w: load the kernel's module (modprobe fuse), or start the container with --device /dev/fuse", err)
 }
 
-// newMount makes a FUSE file system that talks to dev, and a mount of it that
-// is attached nowhere (fsopen(2), fsmount(2)).
-func newMount(dev int) (int, error) {
-	ctx, err := unix.Fsopen("fuse", unix.FSOPEN_CLOEXEC)
-	if errors.Is(err, unix.EPERM) {
-		return -1, fmt.Errorf("%w (fsopen fuse: %w)", ErrMayNotMount, err)
+// newMount makes a FUSE file system, and a mount of it that is attached nowhere.
+func newMount() (unserved, error) {
+	dev, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return unserved{}, deviceError(err)
 	}
+	private, err := newMountOf(dev)
+	if err != nil {
+		unix.Close(dev)
+	}
+	return unserved{dev: dev, private: private}, err
+}
+
+// newMountOf makes it by fsopen(2) and fsmount(2).
+func newMountOf(dev int) (int, error) {
+	ctx, err := unix.Fsopen("fuse", unix.FSOPEN_CLOEXEC)
 	if err != nil {
 		return -1, fmt.Errorf("fsopen fuse: %w (is the fuse kernel module loaded?)", err)
 	}

@@ -41,7 +41,7 @@ func (d *directory) scan(mounted []string) error {
 	if err != nil {
 		return err
 	}
-	if err := d.checkUnused(names...); err != nil {
+	if err := d.awaitUnused(names...); err != nil {
 		return err
 	}
 	for _, name := range names {

@@ -65,6 +65,7 @@ type Upstream struct {
 type Mounts struct {
 	dirs      []*directory // in the order in which they are mounted
 	databases []Database
+	mounting  mounting
 	guard     *guard
 
 	ctx       context.Context // of the followers, and of those who announce members

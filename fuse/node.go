@@ -141,7 +141,7 @@ func (n *node) Open(ctx context.Context, flags uint32) (fs.FileHandle, uint32, s
 	if errno != 0 {
 		return nil, 0, errno
 	}
-	if n.mayJoin() {
+	if n.mayJoin() && !n.dir.sb.gate.closed() {
 		if n.database() == nil {
 			n.joinIdle()
 		}

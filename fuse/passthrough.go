@@ -46,7 +46,7 @@ func (d *directory) choosePassthrough(want Passthrough) error {
 	if want == PassthroughOff {
 		return nil
 	}
-	err := probePassthrough(d.lock)
+	err := d.mounting.probePassthrough(d.lock)
 	if want == PassthroughAuto && errors.Is(err, ErrNoPassthrough) {
 		d.logger.Warn("reads and writes are slower, and as exact, without FUSE passthrough", "directory", d.path, "err", err)
 		return nil
@@ -58,7 +58,11 @@ func (d *directory) choosePassthrough(want Passthrough) error {
 // probePassthrough asks the kernel to pass a file through in a file system that
 // is made for the question.
 func probePassthrough(probe *os.File) error {
-	s, err := newSuperblock(new(fs.Inode), time.Second, true, slog.New(slog.DiscardHandler))
+	of, err := newMount()
+	if err != nil {
+		return err
+	}
+	s, err := newSuperblock(of, new(fs.Inode), time.Second, true, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}

@@ -13,8 +13,7 @@ import (
 // that it lives.
 const aliveTimeout = 5 * time.Second
 
-// checkStale finds the mounts of a dead daemon on the directory. It refuses a
-// mount that is alive, and one that processes have files open on.
+// checkStale finds the mounts of a dead daemon on the directory.
 func (d *directory) checkStale() error {
 	all, err := listMounts()
 	if err != nil {
@@ -24,12 +23,17 @@ func (d *directory) checkStale() error {
 	if d.stale = len(all) > 0; !d.stale {
 		return nil
 	}
-	if err := checkDead(d.target); err != nil {
+	return checkReplaceable(d.path, all...)
+}
+
+// checkReplaceable refuses mounts on the directory at path that are alive, or that processes have files open on.
+func checkReplaceable(path string, all ...mountInfo) error {
+	if err := checkDead(all[0].path); err != nil {
 		return err
 	}
 	for _, m := range all {
 		if holders := holdersOf(onMount(m)); len(holders) > 0 {
-			return &BusyError{Path: d.path, Holders: holders, Reason: "it still has files open on the mount of a weir that died; restart it, then start weir again"}
+			return &BusyError{Path: path, Holders: holders, Reason: "it still has files open on the mount of a weir that died; restart it, then start weir again"}
 		}
 	}
 	return nil

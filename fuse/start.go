@@ -3,7 +3,6 @@ package fuse
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"strings"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -14,8 +13,11 @@ import (
 // mount mounts first and opens the databases then, while apps wait at the gate:
 // nobody can open one unseen. Where the mount of a dead daemon hides them it
 // stays until they are open.
-func (m *Mounts) mount(cfg Config) error {
-	if err := m.open(cfg); err != nil {
+func (m *Mounts) mount(cfg Config) (err error) {
+	if m.mounting, err = chooseMounting(cfg.Logger); err != nil {
+		return err
+	}
+	if err := m.mounting.open(m, cfg); err != nil {
 		return err
 	}
 	for _, d := range m.dirs {
@@ -48,25 +50,6 @@ func (m *Mounts) mount(cfg Config) error {
 	return nil
 }
 
-// open opens all directories, outer before inner, and changes nothing yet.
-func (m *Mounts) open(cfg Config) error {
-	below, err := weirIsMounted()
-	if err != nil {
-		return err
-	}
-	if below {
-		err = apart(func() error { return m.openAll(cfg, true) })
-	}
-	// Who may not look below may not mount, and is told so.
-	if !below || errors.Is(err, errNotApart) && errors.Is(err, fs.ErrPermission) {
-		err = m.openAll(cfg, false)
-	}
-	if err != nil {
-		return err
-	}
-	return m.checkStale()
-}
-
 // openAll opens none before weirs' mounts are away from all: a clone has what is
 // mounted in it.
 func (m *Mounts) openAll(cfg Config, below bool) error {
@@ -83,7 +66,7 @@ func (m *Mounts) openAll(cfg Config, below bool) error {
 		if err != nil {
 			return err
 		}
-		d.guard, d.patterns = m.guard, g.patterns
+		d.mounting, d.guard, d.patterns = m.mounting, m.guard, g.patterns
 		if g.replica && len(g.patterns) > 0 {
 			d.followers = newFollowers(d, cfg)
 		}

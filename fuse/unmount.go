@@ -27,7 +27,7 @@ func (d *directory) unmount(flags int) error {
 	}
 	var busy *BusyError
 	for range busyTries {
-		err := unix.Unmount(d.target, flags|unix.UMOUNT_NOFOLLOW)
+		err := d.mounting.unmount(d, m, flags)
 		if !errors.Is(err, unix.EBUSY) {
 			return err
 		}

@@ -143,8 +143,8 @@ func (k *killing) audit() error {
 	return nil
 }
 
-// busyPID is a process that a BusyError names.
-var busyPID = regexp.MustCompile(`is in use by process (.*?): it still has files open`)
+// busyPID is a process that a BusyError names. To fusermount3 there is no mount for a moment, in which it may open the files.
+var busyPID = regexp.MustCompile(`is in use by process (.*?): it (still has files open|opened the database before)`)
 
 // revive starts a node that was killed. Where weir says that processes have files open on its dead mount, those must be
 // apps of this test; they are ended, and it is started again.

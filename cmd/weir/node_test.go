@@ -271,11 +271,19 @@ func (n *node) cleanUp() {
 		}
 	}
 	for isMounted(n.dir) {
-		if err := unix.Unmount(n.dir, unix.MNT_DETACH); err != nil {
+		if err := unmountLazily(n.dir); err != nil {
 			n.t.Errorf("unmount %s: %v", n.dir, err)
 			return
 		}
 	}
+}
+
+func unmountLazily(dir string) error {
+	if asUser() {
+		_, err := tryCommand("fusermount3", "-u", "-z", dir)
+		return err
+	}
+	return unix.Unmount(dir, unix.MNT_DETACH)
 }
 
 // nobody is a user and a group without rights.

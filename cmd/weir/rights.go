@@ -29,15 +29,14 @@ func setting(file string) string {
 	return strings.TrimSpace(string(text))
 }
 
-// hint says what to do. fusermount3, which lets other FUSE programs do without rights, makes one mount, and a replica needs
-// two of one file system: one for applications, read-only, and one for the daemon.
+// hint says what to do.
 func (r rights) hint() string {
-	const unshare = "unshare --user --map-root-user --mount weir mount ... -- APP"
+	const install = "install fuse3, whose fusermount3 mounts for users; or run weir as root"
 	switch {
 	case r.root:
 		return "start the container with --device /dev/fuse --cap-add SYS_ADMIN (where AppArmor is on, also --security-opt apparmor=unconfined); in a user namespace weir needs a mount namespace of its own, too: unshare --mount"
 	case r.namespaces:
-		return "run weir as root; or, for one application, which weir starts: " + unshare + " (fusermount3 is not enough: weir needs two mounts of one file system)"
+		return install + "; or, for one application, which weir starts: unshare --user --map-root-user --mount weir mount ... -- APP"
 	}
-	return "run weir as root: users may not make user namespaces on this system, and fusermount3 is not enough (weir needs two mounts of one file system)"
+	return install
 }

@@ -1,40 +1,37 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"golang.org/x/sys/unix"
 )
 
-// plain returns a command that a user without rights runs, who may open /dev/fuse as users may where udev is in charge.
-func (n *node) plain(args ...string) *exec.Cmd {
-	n.t.Helper()
+// usersNode is a node whose directory belongs to a user without rights.
+func usersNode(t *testing.T, name string) *node {
+	t.Helper()
+	n := newNode(t, name)
 	n.asNobody(command("true"))
 	if err := os.Chown(n.dir, nobody, nobody); err != nil {
-		n.t.Fatal(err)
+		t.Fatal(err)
 	}
-	device := filepath.Join(n.work, "fuse")
-	if err := unix.Mknod(device, unix.S_IFCHR, int(unix.Mkdev(10, 229))); err != nil { // Linux's devices.txt
-		n.t.Fatal(err)
-	}
-	if err := os.Chmod(device, 0o666); err != nil {
-		n.t.Fatal(err)
-	}
-	const script = `mount --bind "$1" /dev/fuse; shift; exec setpriv --reuid 65534 --regid 65534 --clear-groups "$@"`
-	return command(append([]string{"unshare", "--mount", "sh", "-c", script, "sh", device}, args...)...)
+	return n
 }
 
-// A user without rights is told what is missing, and what to do; and what to do works.
+// notThere stands for no fusermount3: it can't be executed.
+const notThere = "/dev/null"
+
+// A user without rights is told what is missing, and what to do; and the other way works.
 func TestWithoutRoot(t *testing.T) {
-	n := newNode(t, "primary")
+	n := usersNode(t, "primary")
+	bare := usual
+	bare.fusermount3 = notThere
 	mount := []string{weirBinary, "mount", "-addr", "", n.db, "--", "sqlite3", n.db, "PRAGMA journal_mode = WAL; CREATE TABLE t (x); INSERT INTO t VALUES (42); SELECT x FROM t"}
-	out, err := n.plain(mount...).CombinedOutput()
-	for _, want := range []string{"this process may not mount: it lacks CAP_SYS_ADMIN", "hint: run weir as root"} {
+	out, err := bare.command(t, mount...).CombinedOutput()
+	for _, want := range []string{"this process may not mount: it lacks CAP_SYS_ADMIN", "there is no fusermount3 on the PATH", "hint: install fuse3", "run weir as root"} {
 		if err == nil || !strings.Contains(string(out), want) {
 			t.Errorf("got %v, %s, want it to have %q", err, out, want)
 		}
@@ -49,10 +46,7 @@ func TestWithoutRoot(t *testing.T) {
 	if !rightsOf().namespaces {
 		return
 	}
-	if err := os.Remove(filepath.Join(n.work, "fuse")); err != nil {
-		t.Fatal(err)
-	}
-	out, err = n.plain(append(advice, mount...)...).CombinedOutput()
+	out, err = bare.command(t, append(advice, mount...)...).CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "\n42\n") {
 		t.Errorf("got %v, %s, want 42", err, out)
 	}
@@ -63,32 +57,102 @@ func TestWithoutRoot(t *testing.T) {
 	}
 }
 
-// Where the device or the directory is not the user's, that is what is said.
-func TestNotTheUsers(t *testing.T) {
-	n := newNode(t, "primary")
-	cmd := n.plain(weirBinary, "mount", "-addr", "", n.db)
-	if err := os.Chmod(filepath.Join(n.work, "fuse"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.CombinedOutput()
-	if want := "open /dev/fuse: permission denied: user 65534 may not open the device; as root, give it to all users"; err == nil || !strings.Contains(string(out), want) {
-		t.Errorf("got %v, %s, want %q", err, out, want)
-	}
-	if err := os.Remove(filepath.Join(n.work, "fuse")); err != nil {
-		t.Fatal(err)
-	}
-	cmd = n.plain(weirBinary, "mount", "-addr", "", n.db)
-	if err := os.Chown(n.dir, 1, 1); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.RemoveAll(filepath.Join(n.dir, ".weir")); err != nil {
-		t.Fatal(err)
-	}
-	out, err = cmd.CombinedOutput()
-	for _, want := range []string{"weir: " + n.dir + ": ", "permission denied", "hint: run weir as root, or give the directory to the user that weir runs as"} {
-		if err == nil || !strings.Contains(string(out), want) {
-			t.Errorf("got %v, %s, want %q", err, out, want)
+// What keeps a user's weir from mounting is named, with what to do about it.
+func TestWhyNotMounted(t *testing.T) {
+	powerless := filepath.Join(t.TempDir(), "fusermount3")
+	for dir := filepath.Dir(powerless); dir != os.TempDir(); dir = filepath.Dir(dir) {
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
 		}
+	}
+	where, err := exec.LookPath("fusermount3")
+	if err := errors.Join(err, copyProgram(powerless, where)); err != nil {
+		t.Fatal(err)
+	}
+	// changed is the directory when it is made, with .weir in it for the user.
+	changed := func(uid int, mode os.FileMode) func(dir string) error {
+		return func(dir string) error {
+			own := filepath.Join(dir, ".weir")
+			return errors.Join(os.Mkdir(own, 0o700), os.Chown(own, nobody, nobody), os.Chown(dir, uid, uid), os.Chmod(dir, mode))
+		}
+	}
+	with := func(change func(*userMachine)) userMachine {
+		u := usual
+		change(&u)
+		return u
+	}
+	for name, tt := range map[string]struct {
+		machine userMachine
+		dir     func(dir string) error
+		args    []string
+		want    []string
+	}{
+		"no device": {machine: with(func(u *userMachine) { u.device = 0 }), want: []string{"fusermount3 has refused", "modprobe fuse", "--device /dev/fuse"}},
+		"device of root's": {machine: with(func(u *userMachine) { u.device = 0o600 }),
+			want: []string{"fusermount3 has refused: failed to open /dev/fuse: Permission denied", "chmod 666 /dev/fuse"}},
+		"not setuid": {machine: with(func(u *userMachine) { u.fusermount3 = powerless }),
+			want: []string{"fusermount3 has refused: mount failed: Operation not permitted", where + " is not setuid root", "chmod u+s " + where}},
+		"no_new_privs": {machine: with(func(u *userMachine) { u.noNewPrivs = true }), want: []string{"Operation not permitted", "no_new_privs", "NoNewPrivileges=no"}},
+		"no name":      {machine: with(func(u *userMachine) { u.uid = 471147 }), dir: func(dir string) error { return os.Chown(dir, 471147, 471147) }, want: []string{"could not determine username", "/etc/passwd"}},
+		"not writable": {dir: changed(nobody, 0o555), want: []string{"user has no write access to mountpoint", "give the directory to the user that weir runs as"}},
+		"sticky":       {dir: changed(1, 0o777|os.ModeSticky), want: []string{"not owned by user", "only its owner may mount"}},
+		"of another":   {dir: func(dir string) error { return os.Chown(dir, 1, 1) }, want: []string{"permission denied", "hint: run weir as root, or give the directory to the user that weir runs as"}},
+		"passthrough":  {args: []string{"-passthrough", "on"}, want: []string{"FUSE passthrough is not available: it needs Linux 6.9 or newer and CAP_SYS_ADMIN", "fusermount3 mounts without"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := usersNode(t, "primary")
+			if tt.machine == (userMachine{}) {
+				tt.machine = usual
+			}
+			if tt.dir != nil {
+				if err := tt.dir(n.dir); err != nil {
+					t.Fatal(err)
+				}
+			}
+			args := append(append([]string{weirBinary, "mount", "-addr", ""}, tt.args...), n.db, "--", "true")
+			out, err := tt.machine.command(t, args...).CombinedOutput()
+			if code := exitCodeOf(err); code != 1 {
+				t.Errorf("got exit code %d, want 1\n%s", code, out)
+			}
+			for _, want := range tt.want {
+				if !strings.Contains(string(out), want) {
+					t.Errorf("got %q, want it to have %q", out, want)
+				}
+			}
+		})
+	}
+}
+
+// Other users than weir's see its mounts where the system allows that, and nobody else does, where weir says so.
+func TestMountOfUserForOthers(t *testing.T) {
+	const alone = "only this user sees the mounts"
+	for _, all := range []bool{true, false} {
+		t.Run(fmt.Sprint(all), func(t *testing.T) {
+			n := usersNode(t, "primary")
+			n.lead()
+			machine := usual
+			machine.allowOther = all
+			n.startWith(machine.command(t, weirBinary, "mount", "-config", n.conf).Args...)
+			if got := strings.Contains(n.logged(), alone); got == all {
+				t.Errorf("got a log that says that %s: %v, want %v\n%s", alone, got, !all, n.logged())
+			}
+			if !all && !strings.Contains(n.logged(), "user_allow_other to /etc/fuse.conf") {
+				t.Errorf("got a log that does not say what to do:\n%s", n.logged())
+			}
+			inside := func(uid int, args ...string) (string, error) {
+				return tryCommand(append([]string{"nsenter", "--mount", "--target", fmt.Sprint(n.cmd.Process.Pid), "setpriv", "--reuid", fmt.Sprint(uid), "--regid", fmt.Sprint(uid), "--clear-groups"}, args...)...)
+			}
+			if out, err := inside(nobody, "sqlite3", n.db, "PRAGMA journal_mode = WAL; CREATE TABLE t (x); INSERT INTO t VALUES (42)"); err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
+			for _, uid := range []int{0, 1} {
+				out, err := inside(uid, "sqlite3", "-readonly", n.db, "SELECT x FROM t")
+				if (out == "42" && err == nil) != all {
+					t.Errorf("user %d got %q, %v, want that it sees the database: %v", uid, out, err, all)
+				}
+			}
+			n.stop()
+		})
 	}
 }
 
@@ -99,7 +163,7 @@ func TestRightsHint(t *testing.T) {
 	}{
 		{rights{root: true, namespaces: true}, "--cap-add SYS_ADMIN"},
 		{rights{namespaces: true}, "unshare --user"},
-		{rights{}, "users may not make user namespaces"},
+		{rights{}, "install fuse3"},
 	} {
 		if got := tt.r.hint(); !strings.Contains(got, tt.want) {
 			t.Errorf("%+v: got %q, want %q", tt.r, got, tt.want)
