@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"net/http"
 	"net/url"
+	"sync"
 	"testing"
 	"time"
 )
@@ -30,8 +31,10 @@ func TestStatusOfFollower(t *testing.T) {
 	up, down := pair(t)
 	s, url := serve(t, up)
 	applying := make(chan struct{})
+	apply := sync.OnceFunc(func() { close(applying) })
 	down.onApply = func(p []byte) []byte { <-applying; return p }
 	follow(t, url, down)
+	t.Cleanup(apply)
 	first := up.log.Published()
 	awaitStream(t, s, "all acknowledged", func(st StreamStatus) bool { return st.Pos == first && !st.AckedAt.IsZero() })
 	r := newRand(t)
@@ -46,7 +49,7 @@ func TestStatusOfFollower(t *testing.T) {
 	awaitStream(t, s, "a lag that grows", func(st StreamStatus) bool {
 		return st.Lag >= time.Second && st.Lag < time.Since(committed)+5*time.Second
 	})
-	close(applying)
+	apply()
 	st = awaitStream(t, s, "all acknowledged", func(st StreamStatus) bool { return st.Pos == up.log.Published() })
 	if st.LagTxns != 0 || st.Bytes != 0 || st.Lag != 0 {
 		t.Errorf("got %+v, want no lag", st)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -334,4 +335,37 @@ func manyDatabases(dir string) error {
 		}
 	}
 	return nil
+}
+
+// TestDirectoryNoDatabase makes files whose names match and that are none: each is said once, as no error, and is replicated
+// from when it is one.
+func TestDirectoryNoDatabase(t *testing.T) {
+	primary, replica := startDirectories(t, "")
+	image := databaseImage(t, 3)
+	for name, write := range map[string][]byte{"short.db": []byte("x"), "long.db": bytes.Repeat([]byte("no header "), 1000)} {
+		path := filepath.Join(primary.dir, name)
+		for range 3 {
+			f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := f.Write(write); err != nil {
+				t.Fatal(err)
+			}
+			f.Close()
+		}
+		said := regexp.MustCompile(`level=WARN msg="the file is no SQLite database, [^"]*give it another name" db=` + regexp.QuoteMeta(path))
+		if all := said.FindAllString(primary.logged(), -1); len(all) != 1 {
+			t.Errorf("%s: got %q in the log, want that it is no database, once", name, all)
+		}
+	}
+	if log := primary.logged(); strings.Contains(log, "level=ERROR") {
+		t.Errorf("got an error in the log\n%s", log)
+	}
+	primary.requireWell()
+	if err := os.WriteFile(filepath.Join(primary.dir, "short.db"), image, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	awaitEqual(t, primary.of("short.db"), replica.of("short.db"))
+	isAway(t, filepath.Join(replica.dir, "long.db"))
 }

@@ -237,9 +237,14 @@ func (d *Database) Via() []string { return nil }
 // note keeps err for Status and says it once, until another or none comes.
 // The caller holds mu.
 func (d *Database) note(err error) {
-	if d.faults.Note(err, time.Now()) {
-		d.logger.Error("capture", "db", d.path, "err", err)
+	if !d.faults.Note(err, time.Now()) {
+		return
 	}
+	if no, ok := errors.AsType[*noDatabaseError](err); ok { // an app's doing, and perhaps on purpose
+		d.logger.Warn(no.Error(), "db", d.path)
+		return
+	}
+	d.logger.Error("capture", "db", d.path, "err", err)
 }
 
 // warnOnce says text once in the life of the Database. The caller holds mu.

@@ -231,6 +231,16 @@ func (d *Database) belowWAL() change {
 	return c
 }
 
+// noDatabaseError says that the file is no database, in the same words whatever it has: that may be another thing with each
+// write.
+type noDatabaseError struct{ header error }
+
+func (e *noDatabaseError) Error() string {
+	return "the file is no SQLite database, and not replicated until it is one; if it is not to be one, give it another name"
+}
+
+func (e *noDatabaseError) Unwrap() error { return e.header }
+
 // shape reads the page size and the size in pages of the database. The header
 // counts, where it is valid, as it does for SQLite: what a commit cuts from the
 // file is cut after the journal's end. An empty or missing file is a database
@@ -253,7 +263,7 @@ func (d *Database) shape() (pageSize, size uint32, err error) {
 	}
 	h, err := dbfile.ParseHeader(b[:n])
 	if err != nil {
-		return 0, 0, fmt.Errorf("%w: nothing is captured until it is one", err)
+		return 0, 0, &noDatabaseError{err}
 	}
 	size = uint32(fi.Size() / int64(h.PageSize))
 	if h.SizeValid() {
