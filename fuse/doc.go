@@ -27,7 +27,7 @@
 // when it has a page. Where it is removed the log keeps what it was, and goes on
 // with the next file of that name: followers are told by the list of databases
 // ([stream.Directory]), and not by an empty transaction that they would apply
-// before.
+// before. It is kept for a day.
 //
 // An open file may get another name. So the handle of such a file knows no
 // database: it finds its own for each write, and again under that database's

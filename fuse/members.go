@@ -9,6 +9,7 @@ import (
 
 	"weir/fuse/internal/capture"
 	"weir/fuse/internal/dbfile"
+	"weir/fuse/internal/state"
 	"weir/stream"
 )
 
@@ -171,14 +172,17 @@ func (d *directory) membersBelow(name string) bool {
 // announce serves the members that are there, and no others, until ctx ends. Then those that are served stay so: the end
 // of weir is not that of a database.
 func (d *directory) announce(ctx context.Context, s *stream.Server) {
-	look := time.NewTicker(goneFor)
+	look, sweep := time.NewTicker(goneFor), time.NewTicker(sweepEvery)
 	defer look.Stop()
+	defer sweep.Stop()
 	for {
 		select {
 		case <-d.wake:
 			d.serveMembers(ctx, s)
 		case <-look.C:
 			d.closeGone(time.Now().Add(-goneFor))
+		case <-sweep.C:
+			d.sweep(time.Now().Add(-keptFor))
 		case <-ctx.Done():
 			return
 		}
@@ -200,7 +204,8 @@ func (d *directory) closeGone(before time.Time) {
 		delete(d.captures, name)
 		delete(d.locks, name)
 		d.mu.Unlock()
-		if err := errors.Join(lock.Close(), m.db.Close()); err != nil {
+		err := errors.Join(lock.Close(), m.db.Close(), d.root.Chtimes(filepath.Join(state.Path(name), identityName), m.gone, m.gone)) // for sweep
+		if err != nil {
 			d.logger.Error("a database that is gone was not closed as it should be", "db", d.pathOf(name), "err", err)
 		}
 	}

@@ -14,11 +14,14 @@ import (
 // LevelTrace is the level of what is logged for each transaction or request.
 const LevelTrace = slog.LevelDebug - 4
 
+// DefaultMaxAge is for how long transactions are kept where LogOptions does not say.
+const DefaultMaxAge = 24 * time.Hour
+
 // LogOptions tune a Log. The zero value works.
 type LogOptions struct {
 	SegmentSize int64            // bytes after which a new segment begins; 16 MiB
 	MaxBytes    int64            // of segments kept; 1 GiB. What set-aside files may take, too.
-	MaxAge      time.Duration    // of segments kept; 24 hours
+	MaxAge      time.Duration    // of segments kept; DefaultMaxAge
 	Now         func() time.Time // time.Now
 	Logger      *slog.Logger     // slog.Default
 }
@@ -31,7 +34,7 @@ func (o LogOptions) withDefaults() LogOptions {
 		o.MaxBytes = 1 << 30
 	}
 	if o.MaxAge == 0 {
-		o.MaxAge = 24 * time.Hour
+		o.MaxAge = DefaultMaxAge
 	}
 	if o.Now == nil {
 		o.Now = time.Now

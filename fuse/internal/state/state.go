@@ -19,6 +19,15 @@ func Path(name string) string {
 	return filepath.Join(Dir, strings.ReplaceAll(name, "/", "/"+Dir+"/"))
 }
 
+// Name is the database whose files are in dir, as Path says; "" where they are none's.
+func Name(dir string) string {
+	name := strings.TrimPrefix(strings.ReplaceAll(dir, "/"+Dir+"/", "/"), Dir+"/")
+	if Path(name) != dir {
+		return ""
+	}
+	return name
+}
+
 // Open opens the directory for the database called name in root, and makes it where it is missing. It is durable before
 // anything is put into it: a primary that lost its log's identity would be another database to its replicas.
 func Open(root *os.Root, name string) (*os.Root, error) {
