@@ -161,7 +161,7 @@ func (d *Database) reopen(role dbfile.Role) error {
 		return nil
 	}
 	if *at != nil {
-		(*at).Close()
+		d.release(*at)
 	}
 	f, err := d.root.Open(d.name + role.Suffix())
 	if errors.Is(err, fs.ErrNotExist) {
@@ -170,6 +170,10 @@ func (d *Database) reopen(role dbfile.Role) error {
 	*at = f
 	return err
 }
+
+// release closes f, and waits for nothing. The last descriptor of a removed file has the disk free what it takes, which
+// an app that removes its journal would wait for.
+func (d *Database) release(f *os.File) { d.background.Go(func() { f.Close() }) }
 
 // handle is where the open file of a role is kept; nil for a role of which
 // capture keeps none.
