@@ -24,6 +24,7 @@ func serve(ctx context.Context, conf *config, command []string, log *slog.Logger
 	// First of all: a signal that comes while the mounts are made must not leave one behind.
 	signals, release := catchSignals(command != nil)
 	defer release()
+	useProcessors()
 	manager := newServiceManager(log)
 	conf.warnReadable(log)
 	srv, err := listen(conf, log)
