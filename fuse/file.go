@@ -86,6 +86,7 @@ var _ = (fs.FileFsyncer)((*databaseFile)(nil))
 
 // Fsync syncs the backing file.
 func (f *databaseFile) Fsync(_ context.Context, flags uint32) syscall.Errno {
+	f.d.SyncingDatabase()
 	errno := syncFile(f.LoopbackFile, flags)
 	if errno == 0 {
 		f.d.SyncedDatabase(backing{f.LoopbackFile})

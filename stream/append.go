@@ -102,7 +102,7 @@ func (l *Log) Begin(h ltx.Header) (*TxnWriter, error) {
 // time that compressing them does: for who has many transactions to append.
 func (w *TxnWriter) Store() {
 	if w.enc != nil {
-		w.enc.stored = true
+		w.enc.packer.stored = true
 	}
 }
 
@@ -114,10 +114,19 @@ func (w *TxnWriter) WritePage(pgno uint32, data []byte) error {
 
 // WriteSummed is WritePage for a page whose CRC is known.
 func (w *TxnWriter) WriteSummed(pgno uint32, data []byte, c PageCRC) error {
+	return w.write(func() error { return w.enc.page(pgno, data, c) })
+}
+
+// WritePacked is WritePage for a page that is packed.
+func (w *TxnWriter) WritePacked(p *Packed) error {
+	return w.write(func() error { return w.enc.packed(p) })
+}
+
+func (w *TxnWriter) write(page func() error) error {
 	if w.enc == nil {
 		return w.ended()
 	}
-	err := w.enc.page(pgno, data, c)
+	err := page()
 	if err != nil {
 		w.failed = err
 	}

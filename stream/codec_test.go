@@ -187,7 +187,7 @@ func encodeTxnAs(t testing.TB, stored bool, h ltx.Header, post Checksum, pages m
 	var b bytes.Buffer
 	e := new(encoder)
 	err := e.begin(&b, h)
-	e.stored = stored
+	e.packer.stored = stored
 	for pgno := uint32(1); err == nil && pgno <= h.Commit; pgno++ {
 		if p := pages[pgno]; p != nil {
 			err = e.page(pgno, p, CRCOfPage(pgno, p))
@@ -401,7 +401,7 @@ func FuzzRecords(f *testing.F) {
 	f.Add(appendRecord(nil, recordBeat, make([]byte, beatSize)))
 	f.Add(appendRecord(nil, recordDone, make([]byte, posSize)))
 	f.Add(appendRecord(nil, recordPage, []byte{0, 0, 0, 1}, page))
-	f.Add(appendRecord(nil, recordPage, []byte{0, 0, 0, 1}, packPage(&new(encoder).lz, page, make([]byte, 512))))
+	f.Add(appendRecord(nil, recordPage, []byte{0, 0, 0, 1}, packPage(&new(Packer).lz, page, make([]byte, 512))))
 	f.Add(appendRecord(nil, recordTxn, encodeTxn3(f)))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r := recordReader{r: bytes.NewReader(b)}
@@ -528,7 +528,7 @@ func TestPagePacking(t *testing.T) {
 			for i := range noise {
 				page[i] = byte(r.Uint32())
 			}
-			packed := packPage(&new(encoder).lz, page, make([]byte, size))
+			packed := packPage(&new(Packer).lz, page, make([]byte, size))
 			if noise < size && len(packed) >= size {
 				t.Errorf("page of %d with %d bytes of noise: not packed", size, noise)
 			}

@@ -7,7 +7,6 @@ import (
 	"io"
 	"sync"
 
-	"github.com/pierrec/lz4/v4"
 	"github.com/superfly/ltx"
 )
 
@@ -25,21 +24,17 @@ type encoder struct {
 	prev  uint32   // page written last
 	sum   Checksum // rolling checksum of the pages, of use where h begins a database
 
-	lz     lz4.Compressor
-	stored bool   // pages are not compressed
-	frame  []byte // a page frame being built
+	packer Packer
+	own    Packed // a page that was not packed before
 }
 
 var encoders = sync.Pool{New: func() any { return new(encoder) }}
-
-// pageFrameSize is an LTX page header with the size that follows it.
-const pageFrameSize = ltx.PageHeaderSize + 4
 
 func (e *encoder) begin(w io.Writer, h ltx.Header) error {
 	if err := h.Validate(); err != nil {
 		return fmt.Errorf("ltx header: %w", err)
 	}
-	e.w, e.h, e.lock, e.stored = w, h, h.LockPgno(), false
+	e.w, e.h, e.lock, e.packer.stored = w, h, h.LockPgno(), false
 	e.crc, e.n, e.index, e.prev, e.sum = 0, 0, e.index[:0], 0, ltx.ChecksumFlag
 	b, err := h.MarshalBinary()
 	if err != nil {
@@ -58,54 +53,30 @@ func (e *encoder) write(b, sum []byte) error {
 
 // page adds a page, whose CRC is c.
 func (e *encoder) page(pgno uint32, data []byte, c PageCRC) error {
-	if len(data) != int(e.h.PageSize) {
-		return fmt.Errorf("page %d has %d bytes, want %d", pgno, len(data), e.h.PageSize)
-	}
-	if err := checkOrder(e.h, e.lock, e.prev, pgno); err != nil {
+	if err := e.packer.pack(pgno, data, c, &e.own); err != nil {
 		return err
 	}
-	if need := pageFrameSize + lz4.CompressBlockBound(len(data)); cap(e.frame) < need {
-		e.frame = make([]byte, need)
+	return e.packed(&e.own)
+}
+
+// packed adds a page that is packed.
+func (e *encoder) packed(p *Packed) error {
+	if p.size != int(e.h.PageSize) {
+		return fmt.Errorf("page %d has %d bytes, want %d", p.pgno, p.size, e.h.PageSize)
 	}
-	e.frame = e.frame[:cap(e.frame)]
-	n, err := e.block(data, e.frame[pageFrameSize:])
-	if err != nil {
-		return fmt.Errorf("compress page %d: %w", pgno, err)
+	if err := checkOrder(e.h, e.lock, e.prev, p.pgno); err != nil {
+		return err
 	}
-	frame := e.frame[:pageFrameSize+n]
-	binary.BigEndian.PutUint32(frame, pgno)
-	binary.BigEndian.PutUint16(frame[4:], ltx.PageHeaderFlagSize)
-	binary.BigEndian.PutUint32(frame[ltx.PageHeaderSize:], uint32(n))
-	e.index = appendIndex(e.index, pgno, e.n, int64(len(frame)))
-	e.prev = pgno
+	e.index = appendIndex(e.index, p.pgno, e.n, int64(len(p.frame)))
+	e.prev = p.pgno
 	if e.h.IsSnapshot() {
-		e.sum = ltx.ChecksumFlag | (e.sum ^ c.Sum())
+		e.sum = ltx.ChecksumFlag | (e.sum ^ p.CRC.Sum())
 	}
-	if err := e.write(frame, frame[:pageFrameSize]); err != nil {
+	if err := e.write(p.frame, p.frame[:pageFrameSize]); err != nil {
 		return err
 	}
-	e.crc = crcPage(e.crc, c, pgno, e.h.PageSize)
+	e.crc = crcPage(e.crc, p.CRC, p.pgno, e.h.PageSize)
 	return nil
-}
-
-// block writes data as an LZ4 block to dst.
-func (e *encoder) block(data, dst []byte) (int, error) {
-	if e.stored {
-		return literals(data, dst), nil
-	}
-	return e.lz.CompressBlock(data, dst)
-}
-
-// literals writes the LZ4 block of one sequence that is all literals
-// (https://github.com/lz4/lz4/blob/dev/doc/lz4_Block_format.md) to dst.
-func literals(data, dst []byte) int {
-	dst[0] = byte(min(len(data), 15)) << 4
-	n := 1
-	for rest := len(data) - 15; rest >= 0; rest -= 255 {
-		dst[n] = byte(min(rest, 255))
-		n++
-	}
-	return n + copy(dst[n:], data)
 }
 
 // close ends the file with the rolling checksum after the transaction.

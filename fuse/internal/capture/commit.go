@@ -22,6 +22,8 @@ type change struct {
 
 	// read fills buf with the committed image of a page.
 	read func(pgno uint32, buf []byte) error
+	// packed returns what read would read, if it is packed; nil else. It may be nil.
+	packed func(pgno, pageSize uint32) *stream.Packed
 
 	wal walRange // where the change stands in the WAL; zero for a rollback journal
 
@@ -103,23 +105,38 @@ func (d *Database) append(c change, u *undo) (bool, error) {
 func (d *Database) appendPages(c change, u *undo, begin func() error, w **stream.TxnWriter) error {
 	buf := make([]byte, c.pageSize)
 	for _, pgno := range c.pages {
-		if err := c.read(pgno, buf); err != nil {
-			return fmt.Errorf("page %d: %w", pgno, err)
+		crc, write, err := c.page(pgno, buf)
+		if err != nil {
+			return err
 		}
-		crc := stream.CRCOfPage(pgno, buf)
 		if crc.Sum() == d.sums.Page(pgno) {
 			continue
 		}
 		if err := begin(); err != nil {
 			return err
 		}
-		if err := (*w).WriteSummed(pgno, buf, crc); err != nil {
+		if err := write(*w); err != nil {
 			return err
 		}
 		u.pages = append(u.pages, pageSum{pgno, d.sums.Page(pgno)})
 		d.sums.Set(pgno, crc.Sum())
 	}
 	return nil
+}
+
+// page returns the sum of a page's committed image, and what writes that to the
+// log. Until then buf is in use.
+func (c *change) page(pgno uint32, buf []byte) (stream.PageCRC, func(*stream.TxnWriter) error, error) {
+	if c.packed != nil {
+		if p := c.packed(pgno, c.pageSize); p != nil {
+			return p.CRC, func(w *stream.TxnWriter) error { return w.WritePacked(p) }, nil
+		}
+	}
+	if err := c.read(pgno, buf); err != nil {
+		return 0, nil, fmt.Errorf("page %d: %w", pgno, err)
+	}
+	crc := stream.CRCOfPage(pgno, buf)
+	return crc, func(w *stream.TxnWriter) error { return w.WriteSummed(pgno, buf, crc) }, nil
 }
 
 // header is the LTX header of the transaction that follows the log's last.

@@ -48,6 +48,8 @@ type Database struct {
 	log    *stream.Log
 	look   *looker
 
+	prepare *preparer
+
 	closing    chan struct{}  // closed by Close
 	background sync.WaitGroup // of what ends then
 
@@ -94,7 +96,7 @@ var _ = (stream.Database)((*Database)(nil))
 // up to date with it. The database need not exist yet. No process may have it
 // open, and a hot journal must have been rolled back.
 func Open(root *os.Root, name string, opt Options) (*Database, error) {
-	d := &Database{root: root, name: name, path: opt.Path, logger: opt.Logger, intercepted: opt.Intercepted, locks: opt.Locks, warned: make(map[string]bool), idle: make(chan struct{}), closing: make(chan struct{})}
+	d := &Database{root: root, name: name, path: opt.Path, logger: opt.Logger, intercepted: opt.Intercepted, locks: opt.Locks, warned: make(map[string]bool), idle: make(chan struct{}), closing: make(chan struct{}), prepare: startPreparer()}
 	if d.path == "" {
 		d.path = name
 	}
@@ -102,6 +104,7 @@ func Open(root *os.Root, name string, opt Options) (*Database, error) {
 		d.logger = slog.New(slog.DiscardHandler)
 	}
 	if err := d.open(opt.Log); err != nil {
+		d.prepare.stop()
 		d.closeFiles()
 		return nil, fmt.Errorf("open %s: %w", d.path, err)
 	}
@@ -196,6 +199,7 @@ func (d *Database) Log() *stream.Log { return d.log }
 // Open need not read the database, and closes the log. The mount must be gone.
 func (d *Database) Close() error {
 	d.look.stop()
+	d.prepare.stop()
 	close(d.closing)
 	d.background.Wait()
 	d.mu.Lock()

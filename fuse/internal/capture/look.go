@@ -21,6 +21,9 @@ type looker struct {
 	d     *Database
 	wal   chan struct{} // of capacity 1: the WAL was written
 	dirty chan struct{} // of capacity 1: pages of the database were written
+
+	journaled chan struct{} // of capacity 1: that was done under a journal
+
 	quit  chan struct{}
 	done  sync.WaitGroup
 	alarm alarm.Alarm // of the goroutine
@@ -42,10 +45,13 @@ const (
 	restMax = time.Millisecond
 	// lookDirty is the sleep after a write to the database.
 	lookDirty = time.Millisecond
+	// lookRestMax bounds the rest before looks for a journal's end that is not seen
+	// as it happens, as long as there is none.
+	lookRestMax = 32 * time.Millisecond
 )
 
 func startLooker(d *Database) *looker {
-	l := &looker{d: d, wal: make(chan struct{}, 1), dirty: make(chan struct{}, 1), quit: make(chan struct{})}
+	l := &looker{d: d, wal: make(chan struct{}, 1), dirty: make(chan struct{}, 1), journaled: make(chan struct{}, 1), quit: make(chan struct{})}
 	l.done.Go(l.run)
 	return l
 }
@@ -72,8 +78,16 @@ func (l *looker) run() {
 	idle := time.NewTicker(lookIdle)
 	defer idle.Stop()
 	defer l.alarm.Close()
+	journaled, later, pause := l.journaled, (<-chan time.Time)(nil), lookDirty
 	for rest := restMin; ; {
 		select {
+		case <-journaled:
+			journaled, later = nil, time.After(pause)
+		case <-later:
+			journaled, later = l.journaled, nil
+			if pause = l.lookForEnd(pause); l.d.pending() {
+				journaled, later = nil, time.After(pause)
+			}
 		case <-idle.C:
 			l.d.lookNow()
 		case <-l.wal:
@@ -146,6 +160,16 @@ func (l *looker) lookUntilClean() {
 		default:
 		}
 	}
+}
+
+// lookForEnd looks for a journal's end that was not seen as it happened. Where
+// looks find none, all ends are seen, and looks become rare: each wakes threads
+// that an app's next request may have to wait for.
+func (l *looker) lookForEnd(pause time.Duration) (next time.Duration) {
+	if l.d.lookNow() {
+		return lookDirty
+	}
+	return min(2*pause, lookRestMax)
 }
 
 // pending tells whether pages wait for a look to find their transaction's end.

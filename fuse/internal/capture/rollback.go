@@ -66,13 +66,26 @@ func (d *Database) Write(w io.WriterAt, p []byte, off int64) (int, error) {
 		return 0, err
 	}
 	if !checkpoint {
-		d.dirty.add(off, int64(len(p)), d.sums.PageSize())
-		if d.dirty.journal == (journalID{}) {
-			d.unjournaled(w)
-		}
-		signal(d.look.dirty)
+		d.writes(w, p, off)
 	}
-	return w.WriteAt(p, off)
+	n, err := w.WriteAt(p, off)
+	if err != nil {
+		d.prepare.forget()
+	}
+	return n, err
+}
+
+// writes notes that p is about to be written.
+func (d *Database) writes(w io.WriterAt, p []byte, off int64) {
+	d.dirty.add(off, int64(len(p)), d.sums.PageSize())
+	if d.dirty.journal == (journalID{}) {
+		d.prepare.forget()
+		d.unjournaled(w)
+		signal(d.look.dirty)
+		return
+	}
+	d.prepare.wrote(p, off, d.sums.PageSize())
+	signal(d.look.journaled)
 }
 
 // Truncate sets the database file's size to size bytes by op, after what it
@@ -90,6 +103,7 @@ func (d *Database) Truncate(size int64, op func() error) error {
 		return d.endCheckpoint(op)
 	}
 	d.dirty.resized = true
+	d.prepare.forget()
 	if d.dirty.journal == (journalID{}) {
 		d.copying(nil)
 	}
@@ -193,6 +207,7 @@ func (d *Database) commitDirty() *undo {
 // clean says that no page is dirty any more.
 func (d *Database) clean() {
 	d.dirty = dirtySet{}
+	d.prepare.forget()
 	close(d.idle)
 	d.idle = make(chan struct{})
 }
@@ -206,7 +221,7 @@ func (d *Database) dirtyChange() (change, error) {
 	if err != nil {
 		return change{}, err
 	}
-	c := change{pageSize: pageSize, size: size, read: d.readDatabase(pageSize)}
+	c := change{pageSize: pageSize, size: size, read: d.readDatabase(pageSize), packed: d.prepare.packed}
 	if d.dirty.all || pageSize != d.sums.PageSize() {
 		c.pages = span(1, size, pageSize)
 		return c, nil
