@@ -5,32 +5,48 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"os/signal"
-	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
 )
 
-const benchHelp = `usage: weir bench [-dir DIR] [-rounds N] [-turn DURATION] [-run TEXT] [-passthrough MODE] [-json]
+const benchHelp = `usage: weir bench [-dir DIR] [-rounds N] [-turn DURATION] [-run TEXT] [-floor] [-passthrough MODE] [-json]
 
 Measures what Weir costs on this machine's disk: real SQLite processes work on a plain directory, on a primary's mount
 and on a replica's, turn by turn, and a table shows the medians and their ratio to the plain directory. Inserts are
 measured without the replica, which has a machine of its own in production, but for the line that says so. Needs root,
 and some 500 MB in DIR, which is left as it was.
 
+Reads beside a writer: in each round the readers on the replica go first, while the primary is written to at full speed;
+then come the other places, with as many transactions a second as that were. The second line is what a second of the
+readers' own processor time yields, for writer, readers and both Weirs share this machine's processors; the third, what
+the writer did. Where the number of transactions a second is in the name, it is the same everywhere.
+
+Catch up: the replica is stopped, the primary is written to at full speed, and the replica is started again. Shown are
+the transactions a second that the primary committed meanwhile and that the replica then applied, and the megabytes of
+pages in them that it applied a second.
+
+Lag: from when a commit on the primary has returned until a reader on the replica, which looks all the time, has the row.
+
+With -floor a plain FUSE mount is measured, too: go-fuse's loopback file system in a process of its own, with the options
+of Weir's mount. Nothing is captured, there is no log, and every file is passed through to the kernel, unless -passthrough
+is off. What is lost there, FUSE takes, whatever is done with it. (A point read asks it for the attributes of a database
+that is passed through, while the WAL is empty. Weir's mounts are faster there: a primary's database is cached, and a
+replica's WAL is not empty.)
+
   -dir DIR           measure below DIR, on its disk (default: the working directory)
   -rounds N          turns of each place in each measurement (default: 5)
   -turn DURATION     how long a turn takes (default: 1s)
-  -run TEXT          only the measurements whose name contains TEXT
+  -run TEXT          only the measurement called TEXT, or else those whose names contain it
+  -floor             measure a plain FUSE mount, too
   -passthrough MODE  auto, on or off, as for weir mount (default: auto)
   -json              print every turn, as JSON
 
 examples:
   weir bench
+  weir bench -floor -passthrough off
   weir bench -dir /data -run insert -rounds 9
 `
 
@@ -39,16 +55,18 @@ type benchFlags struct {
 	dir, run, passthrough string
 	rounds                int
 	turn                  time.Duration
-	json                  bool
+	floor, json           bool
 }
 
-// bench is one run: two mounts and a plain directory beside them.
+// bench is one run: mounts and a plain directory beside them.
 type bench struct {
 	benchFlags
 	bar              *progressbar.ProgressBar
 	tmp              string // all is in it
+	addr             string // of the primary
 	primary, replica *demoNode
-	following        bool // the replica runs
+	nodes            []*demoNode // all, as they were started
+	following        bool        // the replica runs
 }
 
 func runBench(ctx context.Context, args []string, std stdio) error {
@@ -56,14 +74,17 @@ func runBench(ctx context.Context, args []string, std stdio) error {
 	if err != nil {
 		return err
 	}
-	cases := casesNamed(b.run)
-	if len(cases) == 0 && !strings.Contains(lagName, b.run) {
+	plan := planOf(b.run)
+	if plan.steps() == 0 {
 		return usagef("no measurement has a name that contains %q", b.run)
+	}
+	if b.floor {
+		plan.cases = withFloor(plan.cases)
 	}
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	b.bar = newBar(std, len(cases)*b.rounds)
-	report, err := b.measureAll(ctx, cases)
+	b.bar = newBar(std, plan.steps()*b.rounds)
+	report, err := b.measureAll(ctx, plan)
 	interrupted := ctx.Err() != nil
 	stop() // from here a signal ends us, should the clean-up hang
 	b.bar.Clear()
@@ -92,6 +113,7 @@ func parseBenchFlags(args []string, std stdio) (*bench, error) {
 	set.StringVar(&b.passthrough, "passthrough", "auto", "")
 	set.IntVar(&b.rounds, "rounds", 5, "")
 	set.DurationVar(&b.turn, "turn", time.Second, "")
+	set.BoolVar(&b.floor, "floor", false, "")
 	set.BoolVar(&b.json, "json", false, "")
 	if err := parseFlags(set, args, benchHelp, std); err != nil {
 		return nil, err
@@ -113,12 +135,12 @@ func newBar(std stdio, steps int) *progressbar.ProgressBar {
 		progressbar.OptionSetPredictTime(true), progressbar.OptionClearOnFinish(), progressbar.OptionSetElapsedTime(false))
 }
 
-func (b *bench) measureAll(ctx context.Context, cases []benchCase) (*benchReport, error) {
+func (b *bench) measureAll(ctx context.Context, plan benchPlan) (*benchReport, error) {
 	if err := b.start(ctx); err != nil {
 		return nil, err
 	}
 	report := new(benchReport)
-	for _, c := range cases {
+	for _, c := range plan.cases {
 		b.bar.Describe(c.name)
 		r, err := b.measure(ctx, c)
 		if err != nil {
@@ -126,85 +148,19 @@ func (b *bench) measureAll(ctx context.Context, cases []benchCase) (*benchReport
 		}
 		report.Results = append(report.Results, r...)
 	}
+	for _, a := range plan.absences {
+		b.bar.Describe(a.name)
+		r, err := b.measureCatchUp(ctx, a)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", a.name, err)
+		}
+		report.CatchUps = append(report.CatchUps, r)
+	}
+	if !plan.lag {
+		return report, nil
+	}
 	var err error
-	report.Lag, err = b.measureLag(ctx)
+	report.Lags, err = b.measureLags(ctx)
+	b.bar.Add(b.rounds)
 	return report, err
-}
-
-// start mounts both, makes the same database on the plain directory and on the primary, and waits for the replica.
-func (b *bench) start(ctx context.Context) error {
-	dir, err := filepath.Abs(b.dir)
-	if err != nil {
-		return err
-	}
-	if b.tmp, err = os.MkdirTemp(dir, "weir-bench-"); err != nil {
-		return err
-	}
-	if err := os.Mkdir(filepath.Join(b.tmp, benchBare), 0o755); err != nil {
-		return err
-	}
-	addr, err := freeAddr("127.0.0.1")
-	if err != nil {
-		return err
-	}
-	conf := fmt.Sprintf("addr: %q\npassthrough: %s\ndbs:\n  - path: %s\n", addr, b.passthrough, b.db(benchPrimary))
-	if b.primary, err = startDemoNode(ctx, b.tmp, benchPrimary, conf); err != nil {
-		return err
-	}
-	conf = fmt.Sprintf("passthrough: %s\ndbs:\n  - path: %s\n    upstream:\n      url: http://%s\n      path: %s\n",
-		b.passthrough, b.db(benchReplica), addr, b.db(benchPrimary))
-	if b.replica, err = startDemoNode(ctx, b.tmp, benchReplica, conf); err != nil {
-		return err
-	}
-	for _, place := range []string{benchBare, benchPrimary} {
-		if err := runJob(ctx, "exec", b.db(place), benchSchema); err != nil {
-			return fmt.Errorf("create the %s database: %w", place, err)
-		}
-	}
-	b.following = true
-	return b.awaitReplica(ctx)
-}
-
-// follow has the replica run and be where the primary is, or not run.
-func (b *bench) follow(ctx context.Context, wanted bool) error {
-	var err error
-	if wanted && !b.following {
-		err = b.replica.start(ctx)
-	}
-	if !wanted && b.following {
-		err = b.replica.stop()
-	}
-	b.following = wanted
-	if err != nil || !wanted {
-		return err
-	}
-	return b.awaitReplica(ctx)
-}
-
-// awaitReplica waits until the replica has the newest row of the primary.
-func (b *bench) awaitReplica(ctx context.Context) error {
-	want, err := runBenchWorker(ctx, "newest", b.db(benchPrimary))
-	if err != nil {
-		return err
-	}
-	return b.replica.until(ctx, "the primary's last transaction", func() bool {
-		got, err := runBenchWorker(ctx, "newest", b.db(benchReplica))
-		return err == nil && got.Ops == want.Ops
-	})
-}
-
-// db is the database in one of the places.
-func (b *bench) db(place string) string { return filepath.Join(b.tmp, place, "db") }
-
-func (b *bench) cleanUp() error {
-	var errs []error
-	for _, n := range []*demoNode{b.replica, b.primary} {
-		if n != nil {
-			errs = append(errs, n.stop())
-		}
-	}
-	if err := errors.Join(errs...); err != nil || b.tmp == "" {
-		return err
-	}
-	return os.RemoveAll(b.tmp)
 }

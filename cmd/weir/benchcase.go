@@ -1,20 +1,8 @@
 package main
 
 import (
-	"context"
 	"fmt"
-	"os"
 	"strings"
-	"time"
-
-	"golang.org/x/sys/unix"
-)
-
-// The places where SQLite is measured.
-const (
-	benchBare    = "bare"
-	benchPrimary = "primary"
-	benchReplica = "replica"
 )
 
 // benchCase is a measurement: jobs of the bench worker in each place in turn.
@@ -27,9 +15,38 @@ type benchCase struct {
 	args    []string // of the job
 	// alone: no replica follows meanwhile. It has a machine of its own elsewhere, and would take its share of this one.
 	alone bool
-	// writer, a job too, works at the same time: beside readers on the replica it writes on the primary.
-	writer []string
+	// writer inserts at the same time: beside readers on the replica, on the primary.
+	writer *inserts
+	// pace is how many transactions a second the writer does in each place; 0: as many as in the last place, which goes
+	// first, and does what it can.
+	pace float64
 }
+
+// inserts are transactions that are written.
+type inserts struct {
+	mode, synchronous string
+	rows              int // of each
+}
+
+func (i inserts) String() string {
+	if i.rows > 1 {
+		return fmt.Sprintf("%s, %s, %d rows", i.mode, i.synchronous, i.rows)
+	}
+	return fmt.Sprintf("%s, %s", i.mode, i.synchronous)
+}
+
+// args are those of the job that writes them, pace a second; 0: as many as it can.
+func (i inserts) args(pace float64) []string {
+	return []string{i.mode, i.synchronous, fmt.Sprint(i.rows), fmt.Sprint(pace)}
+}
+
+var (
+	inWAL    = inserts{"WAL", "NORMAL", 1}
+	inserted = []inserts{
+		inWAL, {"WAL", "FULL", 1}, {"DELETE", "FULL", 1}, {"TRUNCATE", "FULL", 1}, {"PERSIST", "FULL", 1},
+		{"WAL", "NORMAL", 100}, {"DELETE", "FULL", 100},
+	}
+)
 
 var (
 	writable = []string{benchBare, benchPrimary}
@@ -37,9 +54,28 @@ var (
 	followed = []string{benchBare, benchReplica}
 )
 
+// steadyPace is what any machine can do in any place.
+const steadyPace = 500
+
 // benchCases begin with reads, while the databases are small and all the same.
 func benchCases() []benchCase {
-	var cases []benchCase
+	cases := readCases()
+	beside := benchCase{name: "point reads beside a writer", places: followed, unit: "rows/s", workers: 1, job: "point", args: []string{""}, writer: &inWAL}
+	steady := beside
+	steady.name, steady.pace = fmt.Sprintf("point reads beside %d tx/s", steadyPace), steadyPace
+	cases = append(cases, beside, steady)
+	insert := benchCase{places: writable, unit: "tx/s", workers: 1, job: "insert"}
+	insert.name, insert.args = fmt.Sprintf("insert, %s, replica here", inWAL), inWAL.args(0)
+	cases = append(cases, insert)
+	insert.alone = true
+	for _, i := range inserted {
+		insert.name, insert.args = fmt.Sprintf("insert, %s", i), i.args(0)
+		cases = append(cases, insert)
+	}
+	return cases
+}
+
+func readCases() (cases []benchCase) {
 	for _, n := range []int{1, 8} {
 		for _, job := range []string{"point", "scan"} {
 			for _, mmap := range []string{"", "mmap"} {
@@ -48,123 +84,5 @@ func benchCases() []benchCase {
 			}
 		}
 	}
-	cases = append(cases, benchCase{name: "point reads beside a writer", places: followed, unit: "rows/s", workers: 1, job: "point", args: []string{""},
-		writer: []string{"insert", "WAL", "NORMAL", "1"}})
-	cases = append(cases, benchCase{name: "insert, WAL, NORMAL, replica here", places: writable, unit: "tx/s", workers: 1, job: "insert",
-		args: []string{"WAL", "NORMAL", "1"}})
-	insert := func(mode, synchronous string, rows int) {
-		name := fmt.Sprintf("insert, %s, %s", mode, synchronous)
-		if rows > 1 {
-			name += fmt.Sprintf(", %d rows", rows)
-		}
-		cases = append(cases, benchCase{name: name, places: writable, unit: "tx/s", workers: 1, job: "insert", args: []string{mode, synchronous, fmt.Sprint(rows)}, alone: true})
-	}
-	insert("WAL", "NORMAL", 1)
-	insert("WAL", "FULL", 1)
-	for _, mode := range []string{"DELETE", "TRUNCATE", "PERSIST"} {
-		insert(mode, "FULL", 1)
-	}
-	insert("WAL", "NORMAL", 100)
-	insert("DELETE", "FULL", 100)
 	return cases
-}
-
-// casesNamed are the measurements whose name contains text.
-func casesNamed(text string) (cases []benchCase) {
-	for _, c := range benchCases() {
-		if strings.Contains(c.name, text) {
-			cases = append(cases, c)
-		}
-	}
-	return cases
-}
-
-// measure runs a case's rounds. In each round every place has its turn, so that what slows the machine for a while
-// slows all of them.
-func (b *bench) measure(ctx context.Context, c benchCase) ([]benchResult, error) {
-	results := make([]benchResult, len(c.places))
-	for i, place := range c.places {
-		results[i] = benchResult{Name: c.name, Place: place, Unit: c.unit}
-	}
-	for range b.rounds {
-		for i, place := range c.places {
-			rate, err := b.takeTurn(ctx, c, place)
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", place, err)
-			}
-			results[i].Rates = append(results[i].Rates, rate)
-		}
-		b.bar.Add(1)
-	}
-	for i := range results {
-		results[i].compare(results[0])
-	}
-	return results, nil
-}
-
-// settle waits until nothing is left to do of the turn before.
-func (b *bench) settle(ctx context.Context, c benchCase) error {
-	if err := b.follow(ctx, !c.alone); err != nil {
-		return err
-	}
-	dir, err := os.Open(b.tmp)
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	return unix.Syncfs(int(dir.Fd()))
-}
-
-// takeTurn has the workers of a case do their job in one place, and returns their rates' sum.
-func (b *bench) takeTurn(ctx context.Context, c benchCase, place string) (rate float64, err error) {
-	if err := b.settle(ctx, c); err != nil {
-		return 0, err
-	}
-	jobs := make(chan benchDone)
-	start := func(job, place string, args ...string) {
-		args = append([]string{job, b.db(place)}, append(args, b.turn.String())...)
-		go func() {
-			d, err := runBenchWorker(ctx, args...)
-			jobs <- benchDone{d, err}
-		}()
-	}
-	running := c.workers
-	for range c.workers {
-		start(c.job, place, c.args...)
-	}
-	if c.writer != nil {
-		running++
-		start(c.writer[0], writesFor(place), c.writer[1:]...)
-	}
-	for range running {
-		done := <-jobs
-		if done.Job == c.job {
-			rate += float64(done.Ops) / done.Spent.Seconds()
-		}
-		if err == nil {
-			err = done.err
-		}
-	}
-	return rate, err
-}
-
-// writesFor is where the writes are made that readers in place see.
-func writesFor(place string) string {
-	if place == benchReplica {
-		return benchPrimary
-	}
-	return place
-}
-
-// benchDone is how a worker ended.
-type benchDone struct {
-	benchWork
-	err error
-}
-
-// benchWork is what a worker did: one line of JSON on its standard output.
-type benchWork struct {
-	Job   string        `json:"job"`
-	Ops   int64         `json:"ops"`
-	Spent time.Duration `json:"spent"` // nanoseconds
 }

@@ -3,21 +3,37 @@ package main
 import (
 	"fmt"
 	"io"
+	"iter"
 	"slices"
+	"strings"
 	"text/tabwriter"
 )
 
 // benchReport is what a run measured.
 type benchReport struct {
-	Results []benchResult `json:"results"`
-	Lag     *benchLag     `json:"lag,omitempty"`
+	Results  []benchResult   `json:"results"`
+	CatchUps []*benchCatchUp `json:"catchUps,omitempty"`
+	Lags     []*benchLag     `json:"lags,omitempty"`
 }
 
+// print prints what was measured, each kind apart.
 func (r *benchReport) print(out io.Writer) error {
-	if err := printResults(out, r.Results); err != nil || r.Lag == nil {
-		return err
+	var parts []string
+	for _, print := range []func(io.Writer) error{
+		func(out io.Writer) error { return printResults(out, r.Results) },
+		func(out io.Writer) error { return printCatchUps(out, r.CatchUps) },
+		func(out io.Writer) error { return printLags(out, r.Lags) },
+	} {
+		var part strings.Builder
+		if err := print(&part); err != nil {
+			return err
+		}
+		if part.Len() > 0 {
+			parts = append(parts, part.String())
+		}
 	}
-	return r.Lag.print(out)
+	_, err := io.WriteString(out, strings.Join(parts, "\n"))
+	return err
 }
 
 // benchResult is one measurement in one place.
@@ -45,27 +61,46 @@ func median(values []float64) float64 {
 	return (s[(len(s)-1)/2] + s[len(s)/2]) / 2
 }
 
-// printResults prints a line for each measurement.
+// printResults prints a line for each measurement, and a column for each place where something was measured.
 func printResults(out io.Writer, results []benchResult) error {
 	if len(results) == 0 {
 		return nil
 	}
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "measurement\tbare\tprimary\tratio\treplica\tratio\t\t")
-	for len(results) > 0 {
-		n := 1
-		for n < len(results) && results[n].Name == results[0].Name {
-			n++
+	var places []string
+	for _, place := range []string{benchFloor, benchPrimary, benchReplica} {
+		if slices.ContainsFunc(results, func(r benchResult) bool { return r.Place == place }) {
+			places = append(places, place)
 		}
-		printRow(w, results[:n])
-		results = results[n:]
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprint(w, "measurement\tbare\t")
+	for _, place := range places {
+		fmt.Fprintf(w, "%s\tratio\t", place)
+	}
+	fmt.Fprintln(w, "\t")
+	for row := range byName(results) {
+		printRow(w, row, places)
 	}
 	return w.Flush()
 }
 
-func printRow(w io.Writer, row []benchResult) {
+// byName are the results of each measurement.
+func byName(results []benchResult) iter.Seq[[]benchResult] {
+	return func(yield func([]benchResult) bool) {
+		for from, i := 0, 1; i <= len(results); i++ {
+			if i == len(results) || results[i].Place == benchBare {
+				if !yield(results[from:i]) {
+					return
+				}
+				from = i
+			}
+		}
+	}
+}
+
+func printRow(w io.Writer, row []benchResult, places []string) {
 	fmt.Fprintf(w, "%s\t%s\t", row[0].Name, thousands(int64(row[0].Rate)))
-	for _, place := range []string{benchPrimary, benchReplica} {
+	for _, place := range places {
 		i := slices.IndexFunc(row, func(r benchResult) bool { return r.Place == place })
 		if i < 0 {
 			fmt.Fprint(w, "\t\t")

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // benchWorkerName is the hidden command that uses SQLite for weir bench, each in a process of its own.
@@ -34,10 +36,10 @@ PRAGMA journal_mode = WAL;`
 
 // runBenchWorkerJob runs one job on one database and says what it did:
 //
-//	newest DB                              the newest row written, as a number of operations
-//	point DB MMAP FOR                      rows read by their key; MMAP is "mmap" or nothing
-//	scan DB MMAP FOR                       rows read by scans of the table
-//	insert DB MODE SYNCHRONOUS ROWS FOR    transactions of so many rows
+//	newest DB                                   the newest row written, as a number of operations
+//	point DB MMAP FOR                           rows read by their key; MMAP is "mmap" or nothing
+//	scan DB MMAP FOR                            rows read by scans of the table
+//	insert DB MODE SYNCHRONOUS ROWS PACE FOR    transactions of so many rows, PACE a second; 0: as many as it can
 func runBenchWorkerJob(ctx context.Context, args []string, std stdio) error {
 	if len(args) < 2 {
 		return usagef("%s is weir bench's own", benchWorkerName)
@@ -57,11 +59,11 @@ func runBenchWorkerJob(ctx context.Context, args []string, std stdio) error {
 	case job == "newest" && len(args) == 0:
 		err = conn.QueryRowContext(ctx, "SELECT max(id) FROM growing").Scan(&w.Ops)
 	case job == "point" && len(args) == 2:
-		w.Ops, w.Spent, err = readPoints(ctx, conn, args)
+		err = w.readPoints(ctx, conn, args)
 	case job == "scan" && len(args) == 2:
-		w.Ops, w.Spent, err = readScans(ctx, conn, args)
-	case job == "insert" && len(args) == 4:
-		w.Ops, w.Spent, err = insertRows(ctx, conn, args)
+		err = w.readScans(ctx, conn, args)
+	case job == "insert" && len(args) == 5:
+		err = w.insertRows(ctx, conn, args)
 	default:
 		return usagef("%s does not know the job %q", benchWorkerName, job)
 	}
@@ -71,27 +73,49 @@ func runBenchWorkerJob(ctx context.Context, args []string, std stdio) error {
 	return json.NewEncoder(std.out).Encode(w)
 }
 
-// repeat runs op once to warm up, then for as long as text says, and returns how many operations that were.
-func repeat(ctx context.Context, text string, op func() (ops int64, err error)) (ops int64, spent time.Duration, err error) {
+// benchWork is what a worker did: one line of JSON on its standard output.
+type benchWork struct {
+	Job   string        `json:"job"`
+	Ops   int64         `json:"ops"`
+	Spent time.Duration `json:"spent"` // nanoseconds
+	CPU   time.Duration `json:"cpu"`   // nanoseconds of processor time
+}
+
+// rate is operations a second.
+func (w benchWork) rate() float64 { return float64(w.Ops) / w.Spent.Seconds() }
+
+// repeat runs op once to warm up, then for as long as text says.
+func (w *benchWork) repeat(ctx context.Context, text string, op func() (ops int64, err error)) error {
 	length, err := time.ParseDuration(text)
 	if err != nil {
-		return 0, 0, err
+		return err
 	}
 	if _, err := op(); err != nil {
-		return 0, 0, err
+		return err
 	}
-	start := time.Now()
-	for spent = 0; spent < length; spent = time.Since(start) {
+	start, cpu := time.Now(), cpuTime()
+	for w.Spent < length {
 		n, err := op()
 		if err == nil {
 			err = ctx.Err()
 		}
 		if err != nil {
-			return 0, 0, err
+			return err
 		}
-		ops += n
+		w.Ops += n
+		w.Spent = time.Since(start)
 	}
-	return ops, spent, nil
+	w.CPU = cpuTime() - cpu
+	return nil
+}
+
+// cpuTime is the processor time that this process has had.
+func cpuTime() time.Duration {
+	var u unix.Rusage
+	if unix.Getrusage(unix.RUSAGE_SELF, &u) != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 func setMmap(ctx context.Context, conn *sql.Conn, mmap string) error {
@@ -103,60 +127,82 @@ func setMmap(ctx context.Context, conn *sql.Conn, mmap string) error {
 	return err
 }
 
-func readPoints(ctx context.Context, conn *sql.Conn, args []string) (int64, time.Duration, error) {
+func (w *benchWork) readPoints(ctx context.Context, conn *sql.Conn, args []string) error {
 	if err := setMmap(ctx, conn, args[0]); err != nil {
-		return 0, 0, err
+		return err
 	}
 	read, err := conn.PrepareContext(ctx, "SELECT v FROM fixed WHERE id = ?")
 	if err != nil {
-		return 0, 0, err
+		return err
 	}
 	defer read.Close()
-	return repeat(ctx, args[1], func() (int64, error) {
+	return w.repeat(ctx, args[1], func() (int64, error) {
 		var v []byte
 		return 1, read.QueryRow(1 + rand.IntN(benchRows)).Scan(&v)
 	})
 }
 
-func readScans(ctx context.Context, conn *sql.Conn, args []string) (int64, time.Duration, error) {
+func (w *benchWork) readScans(ctx context.Context, conn *sql.Conn, args []string) error {
 	if err := setMmap(ctx, conn, args[0]); err != nil {
-		return 0, 0, err
+		return err
 	}
 	read, err := conn.PrepareContext(ctx, "SELECT sum(length(v)) FROM fixed")
 	if err != nil {
-		return 0, 0, err
+		return err
 	}
 	defer read.Close()
-	return repeat(ctx, args[1], func() (int64, error) {
+	return w.repeat(ctx, args[1], func() (int64, error) {
 		var sum int64
 		return benchRows, read.QueryRow().Scan(&sum)
 	})
 }
 
-func insertRows(ctx context.Context, conn *sql.Conn, args []string) (int64, time.Duration, error) {
+func (w *benchWork) insertRows(ctx context.Context, conn *sql.Conn, args []string) error {
 	rows, err := strconv.Atoi(args[2])
 	if err != nil {
-		return 0, 0, err
+		return err
 	}
 	if _, err := conn.ExecContext(ctx, "PRAGMA journal_mode = "+args[0]+"; PRAGMA synchronous = "+args[1]); err != nil {
-		return 0, 0, err
+		return err
 	}
 	insert, err := conn.PrepareContext(ctx, "INSERT INTO growing (k, v) VALUES (?, ?)")
 	if err != nil {
-		return 0, 0, err
+		return err
 	}
 	defer insert.Close()
+	pace, err := strconv.ParseFloat(args[3], 64)
+	if err != nil {
+		return err
+	}
 	text := strings.Repeat("weir ", 38) // 190 bytes
 	one := func() error {
 		_, err := insert.Exec(rand.Int64(), text)
 		return err
 	}
-	return repeat(ctx, args[3], func() (int64, error) {
+	wait := paced(pace)
+	return w.repeat(ctx, args[4], func() (int64, error) {
+		wait()
 		if rows == 1 {
 			return 1, one()
 		}
 		return 1, inTransaction(ctx, conn, rows, one)
 	})
+}
+
+// paced returns a function that returns, from its first call on, pace times a second, where it is called often enough. 0
+// is no pace.
+func paced(pace float64) func() {
+	var start time.Time
+	calls := 0
+	return func() {
+		if start.IsZero() {
+			start = time.Now()
+		}
+		if pace > 0 {
+			nap(time.Until(start.Add(time.Duration(float64(calls) / pace * float64(time.Second)))))
+		}
+		calls++
+	}
 }
 
 func inTransaction(ctx context.Context, conn *sql.Conn, rows int, one func() error) error {

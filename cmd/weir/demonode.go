@@ -18,13 +18,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// demoNode is one "weir mount" in a process of its own.
+// demoNode is a weir with a mount, in a process of its own.
 type demoNode struct {
-	name  string // primary or replica
+	name  string // primary or replica, or floor
 	db    string
 	addr  string // where it serves; empty on the replica
 	cmd   *exec.Cmd
-	conf  string        // file with its configuration
+	args  []string      // what weir is started with
 	ended chan struct{} // closed when the process is gone
 	out   string        // file with its log
 }
@@ -34,19 +34,28 @@ func startDemoNode(ctx context.Context, dir, name, conf string) (*demoNode, erro
 	n := &demoNode{
 		name: name,
 		db:   filepath.Join(dir, name, "db"),
-		conf: filepath.Join(dir, name+".yml"),
 		out:  filepath.Join(dir, name+".log"),
 	}
-	if err := errors.Join(os.Mkdir(filepath.Dir(n.db), 0o755), os.WriteFile(n.conf, []byte(conf), 0o644)); err != nil {
+	file := filepath.Join(dir, name+".yml")
+	n.args = []string{"mount", "-config", file}
+	if err := os.WriteFile(file, []byte(conf), 0o644); err != nil {
 		return nil, err
 	}
-	return n, n.start(ctx)
+	return n, n.begin(ctx)
 }
 
-// start starts weir mount, also after a stop, and waits for the mount.
+// begin makes the directory, and starts weir on it.
+func (n *demoNode) begin(ctx context.Context) error {
+	if err := os.Mkdir(filepath.Dir(n.db), 0o755); err != nil {
+		return err
+	}
+	return n.start(ctx)
+}
+
+// start starts weir, also after a stop, and waits for the mount.
 func (n *demoNode) start(ctx context.Context) error {
 	n.ended = make(chan struct{})
-	if err := n.spawn("mount", "-config", n.conf); err != nil {
+	if err := n.spawn(n.args...); err != nil {
 		return err
 	}
 	return n.until(ctx, "the mount", func() bool { return isMounted(filepath.Dir(n.db)) })

@@ -54,6 +54,7 @@ func subcommands() []subcommand {
 		{guardName, "", "", runGuard},
 		{workerName, "", "", runWorker},
 		{benchWorkerName, "", "", runBenchWorkerJob},
+		{benchFloorName, "", "", runBenchFloor},
 	}
 }
 
