@@ -1,76 +1,11 @@
 package stream
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/superfly/ltx"
 )
-
-// writeBuffer is how many bytes of a record are gathered before they are
-// written. A record that fits is written at once.
-const writeBuffer = 256 << 10
-
-// recordWriter writes one record to a file. Where it takes several writes the
-// header comes last, so that a record cut off by a crash has none.
-type recordWriter struct {
-	file  *os.File
-	start int64 // where the record begins
-	off   int64 // where buf belongs
-	n     int64 // payload bytes so far
-	crc   uint32
-	buf   []byte
-}
-
-func (w *recordWriter) begin(f *os.File, start int64) {
-	*w = recordWriter{file: f, start: start, off: start, buf: append(w.buf[:0], make([]byte, recordHeaderSize)...)}
-}
-
-// Write implements io.Writer for the payload.
-func (w *recordWriter) Write(p []byte) (int, error) {
-	if len(w.buf)+len(p) > writeBuffer {
-		if err := w.flush(); err != nil {
-			return 0, err
-		}
-	}
-	w.crc = crcUpdate(w.crc, p)
-	w.n += int64(len(p))
-	w.buf = append(w.buf, p...)
-	return len(p), nil
-}
-
-func (w *recordWriter) flush() error {
-	n, err := w.file.WriteAt(w.buf, w.off)
-	w.off += int64(n)
-	w.buf = w.buf[:0]
-	return err
-}
-
-// whole tells whether all of the record is still in buf.
-func (w *recordWriter) whole() bool { return w.off == w.start }
-
-// payload returns the payload of a whole record.
-func (w *recordWriter) payload() []byte { return w.buf[recordHeaderSize:][:w.n] }
-
-// end completes the record and returns its size.
-func (w *recordWriter) end(t recordType) (int64, error) {
-	w.buf = binary.BigEndian.AppendUint32(w.buf, w.crc)
-	var h [recordHeaderSize]byte
-	putHeader(h[:], t, w.n)
-	size := w.n + recordOverhead
-	if w.whole() {
-		copy(w.buf, h[:])
-		_, err := w.file.WriteAt(w.buf, w.start)
-		return size, err
-	}
-	if err := w.flush(); err != nil {
-		return size, err
-	}
-	_, err := w.file.WriteAt(h[:], w.start)
-	return size, err
-}
 
 // A TxnWriter appends one transaction to a Log. It ends with Commit or Abort.
 type TxnWriter struct {
@@ -146,13 +81,17 @@ func (w *TxnWriter) Commit(post Checksum) (Pos, error) {
 		err = w.enc.close(post)
 	}
 	if err == nil {
-		err = w.l.endRecord(p)
+		err = w.l.rec.end(recordTxn)
+	}
+	if err == nil {
+		err = w.l.rec.flush()
 	}
 	if err != nil {
 		w.failed = err
 		w.Abort()
 		return Pos{}, w.wrap(err)
 	}
+	w.l.endRecord(p)
 	w.release()
 	return p, nil
 }
@@ -184,11 +123,14 @@ func (w *TxnWriter) wrap(err error) error {
 }
 
 // beginRecord makes rec ready for a record after the last, in a new segment
-// where the last one is full.
+// where the last one is full. What was received before is written.
 func (l *Log) beginRecord() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := l.usable(); err != nil {
+		return err
+	}
+	if err := l.write(); err != nil {
 		return err
 	}
 	if s := l.active(); s.size >= l.opt.SegmentSize && len(s.records) > 0 {
@@ -227,21 +169,16 @@ func (l *Log) checkHeader(h ltx.Header) error {
 	return checkNext(h, l.Last())
 }
 
-// endRecord adds the record to the index; on an error it is still being written.
-func (l *Log) endRecord(p Pos) error {
-	size, err := l.rec.end(recordTxn)
-	if err != nil {
-		return err
-	}
+// endRecord adds the record to the index.
+func (l *Log) endRecord(p Pos) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s := l.active()
 	s.records = append(s.records, entry{s.size, p.PostApplyChecksum})
-	s.size += size
+	s.size += l.rec.size()
 	s.newest = l.opt.Now()
 	s.dirty = true
 	l.writing = false
-	return nil
 }
 
 // dropRecord ends a record that is not to be. Where its bytes cannot be cut off
@@ -250,7 +187,9 @@ func (l *Log) endRecord(p Pos) error {
 func (l *Log) dropRecord(why error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.active().file.Truncate(l.active().size)
+	if written := l.rec.drop(); written {
+		l.active().file.Truncate(l.active().size)
+	}
 	l.makeRoom(why)
 	l.writing = false
 }

@@ -18,6 +18,7 @@ func (l *Log) Withdraw() error {
 	if err := l.usable(); err != nil {
 		return err
 	}
+	l.rec.empty()
 	return l.cut(l.published, false)
 }
 
@@ -47,6 +48,9 @@ func (l *Log) Reset(p Pos) error {
 func (l *Log) change(f func() error) error {
 	l.mu.Lock()
 	err := l.usable()
+	if err == nil {
+		err = l.write()
+	}
 	if err == nil {
 		err = f()
 	}

@@ -31,7 +31,7 @@ func (s *sink) SetConnected(up bool, _ error) {
 	}
 }
 
-func (s *sink) Apply(_ context.Context, r io.Reader, n int64) error {
+func (s *sink) Apply(_ context.Context, r io.Reader, n int64, _ More) error {
 	t, err := NewTxnReader(r, n)
 	for err == nil {
 		_, _, err = t.Next()

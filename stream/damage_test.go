@@ -169,8 +169,8 @@ func TestStreamFlips(t *testing.T) {
 // thorough reads a transaction to its end before it says what is wrong with it.
 type thorough struct{ *model }
 
-func (r thorough) Apply(ctx context.Context, payload io.Reader, n int64) error {
-	if err := r.model.Apply(ctx, payload, n); err != nil {
+func (r thorough) Apply(ctx context.Context, payload io.Reader, n int64, more More) error {
+	if err := r.model.Apply(ctx, payload, n, more); err != nil {
 		io.Copy(io.Discard, payload) // err came first
 		return err
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"hash/crc64"
 	"io"
+	"slices"
+	"sync"
 
 	"github.com/pierrec/lz4/v4"
 	"github.com/superfly/ltx"
@@ -31,8 +33,8 @@ type TxnReader struct {
 	indexLen int64
 
 	page, packed []byte
-	pageCRC      PageCRC   // of page
-	known        []PageCRC // of the pages that follow, where they have been computed before
+	pageCRC      PageCRC      // of page
+	known        []SummedPage // of the pages that follow, where they have been computed before
 	post         Checksum
 	err          error
 }
@@ -48,19 +50,39 @@ func NewRangeReader(r io.Reader, n int64) (*TxnReader, error) {
 }
 
 func newTxnReader(r io.Reader, n int64, parse func([]byte, *ltx.Header) error) (*TxnReader, error) {
-	t := &TxnReader{r: r, left: n, sum: ltx.ChecksumFlag}
-	b := make([]byte, ltx.HeaderSize)
-	if err := t.read(b, "header"); err != nil {
+	t := txnReaders.Get().(*TxnReader)
+	*t = TxnReader{r: r, left: n, sum: ltx.ChecksumFlag, page: t.page, packed: t.packed}
+	if err := t.header(parse); err != nil {
+		t.Close()
 		return nil, err
+	}
+	return t, nil
+}
+
+// txnReaders have room for a page: a transaction may have only one.
+var txnReaders = sync.Pool{New: func() any { return new(TxnReader) }}
+
+// Close gives the reader's memory to another. It need not be called.
+func (t *TxnReader) Close() {
+	*t = TxnReader{page: t.page, packed: t.packed, err: ErrClosed}
+	txnReaders.Put(t)
+}
+
+// header reads the header, and makes room for a page.
+func (t *TxnReader) header(parse func([]byte, *ltx.Header) error) error {
+	b := slices.Grow(t.packed[:0], ltx.HeaderSize)[:ltx.HeaderSize]
+	if err := t.read(b, "header"); err != nil {
+		return err
 	}
 	if err := parse(b, &t.h); err != nil {
-		return nil, err
+		return err
 	}
-	t.crc = crc64.Update(0, crcISO, b)
+	t.crc = updateCRC(0, b)
 	t.lock = t.h.LockPgno()
-	t.page = make([]byte, t.h.PageSize)
-	t.packed = make([]byte, lz4.CompressBlockBound(len(t.page)))
-	return t, nil
+	bound := lz4.CompressBlockBound(int(t.h.PageSize))
+	t.page = slices.Grow(t.page[:0], int(t.h.PageSize))[:t.h.PageSize]
+	t.packed = slices.Grow(b[:0], bound)[:bound]
+	return nil
 }
 
 // parseTxnHeader reads and checks the header of a single transaction.
@@ -123,7 +145,7 @@ func (t *TxnReader) next() (uint32, error) {
 	if err := t.read(head, "page header"); err != nil {
 		return 0, err
 	}
-	t.crc = crc64.Update(t.crc, crcISO, head)
+	t.crc = updateCRC(t.crc, head)
 	pgno, flags := binary.BigEndian.Uint32(b[:]), binary.BigEndian.Uint16(b[4:])
 	if pgno == 0 && flags == 0 {
 		return 0, nil
@@ -168,7 +190,7 @@ func (t *TxnReader) unpack(pgno uint32, size []byte) error {
 
 func (t *TxnReader) sumPage(pgno uint32) {
 	if len(t.known) > 0 {
-		t.pageCRC, t.known = t.known[0], t.known[1:]
+		t.pageCRC, t.known = t.known[0].CRC, t.known[1:]
 		return
 	}
 	t.pageCRC = CRCOfPage(pgno, t.page)
@@ -190,7 +212,7 @@ func (t *TxnReader) end() error {
 	if tail[0] != 0 || binary.BigEndian.Uint64(tail[1:]) != uint64(t.indexLen)+1 {
 		return t.corrupt("page index does not end")
 	}
-	t.crc = crc64.Update(t.crc, crcISO, tail[:1+8+8])
+	t.crc = updateCRC(t.crc, tail[:1+8+8])
 	post, sum := Checksum(binary.BigEndian.Uint64(tail[9:])), Checksum(binary.BigEndian.Uint64(tail[17:]))
 	if want := ltx.ChecksumFlag | Checksum(t.crc); sum != want {
 		return t.corrupt("file checksum %s, want %s", sum, want)
@@ -210,8 +232,7 @@ func (t *TxnReader) index() error {
 		if err := t.read(b, "page index"); err != nil {
 			return err
 		}
-		crc = crc64.Update(crc, crcISO, b)
-		t.crc = crc64.Update(t.crc, crcISO, b)
+		crc, t.crc = updateCRC(crc, b), updateCRC(t.crc, b)
 		left -= int64(len(b))
 	}
 	if crc != t.indexCRC {

@@ -56,7 +56,8 @@
 //	First <= Published <= Last
 //
 // Begin and Commit, or Receive, append a record; Publish shows what was
-// appended, Withdraw drops it. So a transaction can be in the log before its
+// appended, Withdraw drops it. What is received may wait in memory until Write, so
+// that several records are written at once. So a transaction can be in the log before its
 // commit is let through on a primary, or its pages published on a replica, and
 // still not have been.
 //
@@ -64,7 +65,8 @@
 // transaction until then. A crash leaves a prefix of what was appended after the
 // last Sync, perhaps with a torn record:
 //
-//	append   1 payload and its CRC are written, in one write where they fit
+//	append   1 payload and its CRC are written, in one write where they fit, with
+//	           the records that were received before
 //	         2 the record header is written, in the same write where all fits
 //	identity 1 the file is written under another name and synced
 //	(Claim,  2 it is renamed, the directory synced
@@ -159,6 +161,7 @@
 // Database or Replica is called, or over network I/O. The bytes after a log's
 // last record belong to whoever has the TxnWriter, without a lock.
 //
-// Follow runs in its caller's goroutine, and acknowledges in another, which ends with the session. A handler has one more only while a
+// Follow runs in its caller's goroutine, and acknowledges in another, which ends with the session; so does one that reads
+// the stream ahead while the replica works. A handler has one more only while a
 // snapshot is read or waits for that, for its heartbeats. Server.Close waits for all handlers.
 package stream

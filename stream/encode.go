@@ -45,7 +45,7 @@ func (e *encoder) begin(w io.Writer, h ltx.Header) error {
 
 // write writes b and adds sum to the checksum.
 func (e *encoder) write(b, sum []byte) error {
-	e.crc = crc64.Update(e.crc, crcISO, sum)
+	e.crc = updateCRC(e.crc, sum)
 	n, err := e.w.Write(b)
 	e.n += int64(n)
 	return err

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -292,28 +293,50 @@ func (m *model) Via() []string {
 	return m.via
 }
 
-func (m *model) Apply(_ context.Context, payload io.Reader, n int64) error {
-	t, err := m.log.Receive(payload, n)
-	if err != nil {
-		return err
-	}
+func (m *model) Apply(_ context.Context, payload io.Reader, n int64, more More) error {
 	m.mu.Lock()
-	defer m.mu.Unlock()
+	at := m.pages
+	m.mu.Unlock()
+	at, err := m.receive(at, payload, n)
+	for err == nil {
+		var ok bool
+		if n, ok, err = more(); err != nil || !ok {
+			break
+		}
+		at, err = m.receive(at, payload, n)
+	}
+	return errors.Join(err, m.publish(at))
+}
+
+// receive returns what a transaction makes of the pages, or those where it fails.
+func (m *model) receive(at [][]byte, payload io.Reader, n int64) ([][]byte, error) {
+	t, err := m.log.Receive(payload, n, func(*Txn) error { return nil })
+	if err != nil {
+		return at, err
+	}
 	pages, err := t.Pages()
 	if err != nil {
-		return err
+		return at, err
 	}
-	before := &modelSnapshot{m: m, pages: append([][]byte(nil), m.pages...)}
-	if err := before.apply(pages, m.onApply); err != nil {
-		return err
+	after := &modelSnapshot{m: m, pages: slices.Clone(at)}
+	if err := after.apply(pages, m.onApply); err != nil {
+		return at, err
 	}
-	if before.sums().Total() != t.Post().PostApplyChecksum {
-		return errors.Join(ErrPosMismatch, m.log.Withdraw())
+	if after.sums().Total() != t.Post().PostApplyChecksum {
+		return m.pages, errors.Join(ErrPosMismatch, m.log.Withdraw())
 	}
-	m.pages, m.sums = before.pages, before.sums()
+	return after.pages, nil
+}
+
+// publish shows the pages, to which what was received has led.
+func (m *model) publish(pages [][]byte) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.pages, m.sums = pages, (&modelSnapshot{m: m, pages: pages}).sums()
+	err := m.log.Write()
 	m.log.Publish()
 	m.change()
-	return nil
+	return err
 }
 
 func (m *model) Lag() time.Duration { return m.lag }

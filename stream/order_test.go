@@ -38,6 +38,18 @@ func TestOrder(t *testing.T) {
 	step("append", func() error { defer func() { pos = l.log.Last() }(); return l.append() })
 	step("sync", sync)
 	step("sync what is synced", sync)
+	step("receive some at once", func() error {
+		other := openTestLog(t, t.TempDir(), LogOptions{})
+		if err := other.Reset(l.log.Last()); err != nil {
+			return err
+		}
+		more := &logLife{t: t, log: other}
+		if err := errors.Join(more.append(), more.append()); err != nil {
+			return err
+		}
+		payloads := payloadsOf(t, other, l.log.Last(), 2)
+		return errors.Join(receiveAll(l.log, payloads...), l.log.Write())
+	})
 	step("append to a full segment", func() error {
 		for l.log.active().base == (Pos{}) {
 			if err := l.append(); err != nil {

@@ -1,7 +1,6 @@
 package stream
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -23,6 +22,7 @@ type session struct {
 	r   Replica
 	ctx context.Context
 	in  recordReader
+	got *ahead // what in reads
 
 	acks *acks
 
@@ -56,8 +56,9 @@ func (f *following) session(ctx context.Context) error {
 		return refused(resp)
 	}
 	acks := f.startAcks(ctx, client, resp)
-	defer func() { cancel(nil); acks.wait() }()
-	s := &session{f: f, r: f.r, ctx: ctx, acks: acks, in: recordReader{r: bufio.NewReaderSize(dog, streamBuffer)}}
+	got := readAhead(dog)
+	defer func() { cancel(nil); acks.wait(); got.Close() }()
+	s := &session{f: f, r: f.r, ctx: ctx, acks: acks, in: recordReader{r: got}, got: got}
 	err = s.run(from)
 	if s.snap != nil {
 		err = errors.Join(err, s.snap.Abort())
@@ -148,11 +149,28 @@ func (s *session) record(t recordType, n int64) error {
 }
 
 func (s *session) apply(n int64) error {
-	if err := s.end(s.r.Apply(s.ctx, &s.in, n)); err != nil {
+	if err := s.end(s.r.Apply(s.ctx, &s.in, n, s.more)); err != nil {
 		return fmt.Errorf("apply: %w", err)
 	}
 	s.f.progress()
 	return nil
+}
+
+// more ends a transaction's record and begins the next, if that is a transaction and has come as a whole.
+func (s *session) more() (n int64, ok bool, err error) {
+	if err := s.in.end(); err != nil {
+		return 0, false, err
+	}
+	var header [recordHeaderSize]byte
+	if !s.got.peek(header[:]) {
+		return 0, false, nil
+	}
+	t, n, err := parseHeader(header[:])
+	if err != nil || t != recordTxn || !s.got.has(n+recordOverhead) {
+		return 0, false, nil // who takes it next finds out
+	}
+	_, n, err = s.in.next()
+	return n, err == nil, err
 }
 
 // end ends a transaction's record, which the replica has read.

@@ -53,7 +53,9 @@ type Replica interface {
 
 	// Apply applies the next transaction: n bytes of LTX. An error that is
 	// ErrPosMismatch, ErrPageSize or ErrCorrupt makes Follow ask for a delta.
-	Apply(ctx context.Context, payload io.Reader, n int64) error
+	// It may go on with those that are here already, which payload has once
+	// more has said so, and publish them together.
+	Apply(ctx context.Context, payload io.Reader, n int64, more More) error
 
 	// BeginSnapshot begins a snapshot, or a delta to what Sums returned.
 	BeginSnapshot(ctx context.Context, h SnapshotHeader) (SnapshotWriter, error)
@@ -65,6 +67,10 @@ type Replica interface {
 	// SetConnected tells that the stream has begun, or why it ended.
 	SetConnected(bool, error)
 }
+
+// More ends a transaction that was read to its end, and begins the next, of n
+// bytes, if all of it is here: it does not wait.
+type More func() (n int64, ok bool, err error)
 
 // Heartbeat is what the upstream says of itself now and then.
 type Heartbeat struct {

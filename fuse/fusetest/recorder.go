@@ -68,7 +68,7 @@ func (r *Recorder) Adopt(_ context.Context, l stream.Lineage, _ []string) error 
 }
 
 // Apply applies one transaction and verifies the state that it leads to.
-func (r *Recorder) Apply(_ context.Context, payload io.Reader, n int64) error {
+func (r *Recorder) Apply(_ context.Context, payload io.Reader, n int64, _ stream.More) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.keep(r.apply(payload, n))

@@ -62,8 +62,10 @@ func (c *copying) Pos() (string, stream.Pos)                             { retur
 func (c *copying) Sums() *stream.Sums                                    { return nil }
 func (c *copying) Adopt(context.Context, stream.Lineage, []string) error { return nil }
 func (c *copying) Heard(stream.Heartbeat) error                          { return nil }
-func (c *copying) Apply(ctx context.Context, _ io.Reader, _ int64) error { return context.Cause(ctx) }
-func (c *copying) writer() snapshotOf                                    { return snapshotOf{c} }
+func (c *copying) Apply(ctx context.Context, _ io.Reader, _ int64, _ stream.More) error {
+	return context.Cause(ctx)
+}
+func (c *copying) writer() snapshotOf { return snapshotOf{c} }
 
 // SetConnected ends the copy with what ends the connection, or as one without pages begins.
 func (c *copying) SetConnected(connected bool, err error) {

@@ -164,9 +164,9 @@ func TestMismatch(t *testing.T) {
 		"half":            {good[:len(good)/2], io.ErrUnexpectedEOF},
 		"damaged":         {damaged(good), stream.ErrCorrupt},
 	} {
-		err := r.Apply(r.ctx(), bytes.NewReader(tc.payload), int64(len(good)))
+		err := r.Apply(r.ctx(), bytes.NewReader(tc.payload), int64(len(good)), noMore)
 		if name != "half" {
-			err = r.Apply(r.ctx(), bytes.NewReader(tc.payload), int64(len(tc.payload)))
+			err = r.Apply(r.ctx(), bytes.NewReader(tc.payload), int64(len(tc.payload)), noMore)
 		}
 		if !errors.Is(err, tc.want) {
 			t.Errorf("%s: got %v, want %v", name, err, tc.want)

@@ -99,7 +99,7 @@ func (s *scribbler) encode(from, to int, post stream.Checksum) []byte {
 
 func (s *scribbler) apply(payload []byte) {
 	s.Helper()
-	if err := s.r.Apply(s.r.ctx(), bytes.NewReader(payload), int64(len(payload))); err != nil {
+	if err := s.r.Apply(s.r.ctx(), bytes.NewReader(payload), int64(len(payload)), noMore); err != nil {
 		s.Fatal(err)
 	}
 }

@@ -28,7 +28,7 @@ func replicaMain(dir, payloads string) error {
 		if err != nil {
 			return err
 		}
-		if err := db.Apply(context.Background(), bytes.NewReader(b), int64(len(b))); err != nil {
+		if err := db.Apply(context.Background(), bytes.NewReader(b), int64(len(b)), noMore); err != nil {
 			return err
 		}
 		fmt.Println(uint64(n))

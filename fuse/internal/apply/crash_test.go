@@ -21,7 +21,7 @@ var flagCrashes = flag.Int("crashes", 150, "after how many of the operations Tes
 const crashVar = "WEIR_APPLY_CRASH"
 
 // TestCrashScenario is the life of a replica that TestCrashAfterOperation records: transactions with checkpoints and
-// restarts of the WAL, clean ends, a delta, another page size. It runs in a process of its own, for who serves a file
+// restarts of the WAL, backlogs, clean ends, a delta, another page size. It runs in a process of its own, for who serves a file
 // system must not map files of it.
 func TestCrashScenario(t *testing.T) {
 	dirs := strings.Split(os.Getenv(crashVar), ":")
@@ -42,9 +42,18 @@ func TestCrashScenario(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	backlog := func(n int) {
+		for range n {
+			s.step()
+			note()
+		}
+		r.mustApplyAll(s.payloads[len(s.payloads)-n:]...)
+	}
 	note()
 	r.apply(s.payloads...)
 	steps(12)
+	backlog(9)
+	backlog(3)
 	r = r.reopen() // saves page checksums
 	steps(6)
 	for range 3 {
@@ -231,7 +240,7 @@ func TestSyncFails(t *testing.T) {
 		t.Fatal("no error")
 	}
 	next := s.grow(10)
-	if err := r.Apply(r.ctx(), bytes.NewReader(next), int64(len(next))); err == nil || !strings.Contains(err.Error(), "restart weir") {
+	if err := r.Apply(r.ctx(), bytes.NewReader(next), int64(len(next)), noMore); err == nil || !strings.Contains(err.Error(), "restart weir") {
 		t.Errorf("apply: got %v, want it to say what to do", err)
 	}
 	if err := r.checkpoint(); err == nil {

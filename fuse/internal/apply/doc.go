@@ -14,8 +14,18 @@
 // stay on their mxFrame.
 //
 // A transaction is verified before that: its file by [stream.Log], the state
-// that it leads to by the rolling checksum, which is computed as the frames are
-// written. Its commit frame is written only when that is right.
+// that it leads to by the rolling checksum, which its pages' checksums say before one
+// of them is written.
+//
+// # Backlogs
+//
+// Transactions that have come are applied in one go ([batch]), up to some hundred
+// KiB: each is verified and appended to the log by itself, then the last image of
+// each page is written to the WAL, as one commit, and published with all of them.
+// Readers see the state after the last; those between are in the log. None waits for
+// one that has not come, and where one is refused, those before it are published. One
+// that cuts the database is the last of its batch: what a page was that came again
+// after a cut could not be told from the WAL alone.
 //
 // # What readers rely on
 //
@@ -65,8 +75,8 @@
 //
 // # Durable order
 //
-//	apply       1 the transaction is appended to the log
-//	            2 its frames are appended to the WAL, which is made long enough,
+//	apply       1 the transactions are appended to the log
+//	            2 their frames are appended to the WAL, which is made long enough,
 //	              last the commit frame
 //	            3 the wal-index header is published
 //	            4 the log is published
@@ -97,9 +107,9 @@
 // [Database.Close] saved their checksums, the file is unchanged, and the machine
 // was not started anew since.
 //
-//   - After apply 1 the log is one transaction ahead: its end is moved aside,
+//   - After apply 1 the log is some transactions ahead: its end is moved aside,
 //     and comes again.
-//   - After apply 2 the transaction is there.
+//   - After apply 2 the transactions are there.
 //   - In a checkpoint or restart the WAL, or else the database, is complete.
 //   - After snapshot 2 there is a log and no database: the log counts for
 //     nothing.

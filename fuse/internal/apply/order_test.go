@@ -84,6 +84,7 @@ func TestOrderScenario(t *testing.T) {
 	o.step("checkpoint, and restart of the WAL", func() { o.checkpoint(1) })
 	payload := o.s.shrink()
 	o.step("apply fewer pages", func() { o.r.apply(payload) })
+	o.step("apply a backlog", func() { o.r.mustApplyAll(o.s.grow(5), o.s.churn(), o.s.grow(5)) })
 	o.step("checkpoint of fewer pages", func() { o.checkpoint(manyFrames) })
 	o.step("delta", func() {
 		o.s.churn()
@@ -99,6 +100,10 @@ func TestOrderScenario(t *testing.T) {
 		o.snapshot(nil)
 	})
 	apply()
+	o.s.exec("BEGIN")
+	o.s.exec("INSERT INTO t(v) VALUES(zeroblob(%d))", 2*tailBuffer)
+	payload = o.s.commit()
+	o.step("apply more frames than are gathered", func() { o.r.apply(payload) })
 	o.step("close", func() { o.r.close() })
 }
 

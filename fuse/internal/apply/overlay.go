@@ -51,6 +51,18 @@ func (o *overlay) resize(n uint32) {
 	o.size, o.kept = n, min(o.kept, n)
 }
 
+// after is the rolling checksum that a transaction of these pages leads to, which leaves a database of size pages.
+func (o *overlay) after(pages []stream.SummedPage, size uint32) stream.Checksum {
+	xor := o.xor
+	for _, p := range pages {
+		xor ^= o.page(p.Pgno) ^ p.CRC.Sum()
+	}
+	for pgno := size + 1; pgno <= o.size; pgno++ {
+		xor ^= o.page(pgno)
+	}
+	return ltx.ChecksumFlag | xor
+}
+
 // total is the rolling checksum.
 func (o *overlay) total() stream.Checksum { return ltx.ChecksumFlag | o.xor }
 

@@ -2,7 +2,6 @@ package apply
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 
@@ -61,52 +60,6 @@ func (d *Database) mayFollow(l stream.Lineage) error {
 		return fmt.Errorf("%w: the upstream's is %s, the replica's is %s at %s", stream.ErrOtherDatabase, l.ID, own, d.pos)
 	}
 	return nil
-}
-
-// Apply implements [stream.Replica]. Readers see the transaction when it returns, and see nothing
-// of it where it fails.
-func (d *Database) Apply(ctx context.Context, payload io.Reader, n int64) error {
-	if err := d.take(ctx); err != nil {
-		return err
-	}
-	defer d.give()
-	txn, err := d.log.Receive(payload, n)
-	if err != nil {
-		return fmt.Errorf("apply to %s: %w", d.path, err)
-	}
-	if err := d.applyTxn(txn); err != nil {
-		d.tail.drop()
-		return errors.Join(fmt.Errorf("apply transaction %s to %s: %w", txn.Header().MinTXID, d.path, err), d.log.Withdraw())
-	}
-	d.log.Publish()
-	d.wantCheckpoint()
-	return nil
-}
-
-func (d *Database) applyTxn(txn *stream.Txn) error {
-	pages, err := txn.Pages()
-	if err != nil {
-		return err
-	}
-	h := txn.Header()
-	switch {
-	case txn.Pre() != d.pos:
-		return fmt.Errorf("%w: it follows %s, this database is at %s", stream.ErrPosMismatch, txn.Pre(), d.pos)
-	case !d.exists():
-		return d.applyFirst(pages)
-	case d.pos == stream.Pos{}:
-		return fmt.Errorf("%w: the position of this database is not known", stream.ErrPosMismatch)
-	case h.PageSize != d.hdr.PageSize:
-		return fmt.Errorf("%w: %d bytes, this database has %d", stream.ErrPageSize, h.PageSize, d.hdr.PageSize)
-	}
-	if err := d.restartIfDue(); err != nil {
-		return err
-	}
-	c := d.newChange()
-	if err := c.add(pages); err != nil {
-		return err
-	}
-	return c.publish(txn.Post())
 }
 
 // change is a state in the making: frames behind the published ones, and the page checksums that
@@ -236,7 +189,7 @@ func (c *change) ensureFrame() (size uint32, err error) {
 	switch {
 	case c.sums.size == 0:
 		return 1, d.tail.add(1, emptyPage1(d.hdr.PageSize))
-	case d.tail.staged:
+	case len(d.tail.buf) > 0:
 		return c.sums.size, nil
 	}
 	page := make([]byte, d.hdr.PageSize)

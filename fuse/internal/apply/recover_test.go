@@ -311,7 +311,10 @@ func TestLogAhead(t *testing.T) {
 	r.apply(s.payloads...)
 	pos := s.pos
 	next := s.grow(20)
-	if _, err := r.log.Receive(strings.NewReader(string(next)), int64(len(next))); err != nil {
+	if _, err := r.log.Receive(strings.NewReader(string(next)), int64(len(next)), func(*stream.Txn) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.log.Write(); err != nil {
 		t.Fatal(err)
 	}
 	r = r.reopen()

@@ -29,7 +29,7 @@ func TestSoak(t *testing.T) {
 	for end := time.Now().Add(d); time.Now().Before(end); {
 		p := s.step()
 		start := time.Now()
-		if err := r.Apply(r.ctx(), bytes.NewReader(p), int64(len(p))); err != nil {
+		if err := r.Apply(r.ctx(), bytes.NewReader(p), int64(len(p)), noMore); err != nil {
 			t.Fatal(err)
 		}
 		took = append(took, time.Since(start))

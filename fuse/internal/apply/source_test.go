@@ -267,12 +267,15 @@ func (r *replica) reopen() *replica {
 func (r *replica) apply(payloads ...[]byte) {
 	r.Helper()
 	for _, p := range payloads {
-		if err := r.Apply(r.ctx(), bytes.NewReader(p), int64(len(p))); err != nil {
+		if err := r.Apply(r.ctx(), bytes.NewReader(p), int64(len(p)), noMore); err != nil {
 			r.Fatal(err)
 		}
 		r.checkIndex()
 	}
 }
+
+// noMore says that there is no other transaction.
+func noMore() (int64, bool, error) { return 0, false, nil }
 
 // checkIndex checks the invariants of the wal-index as it is, while a checkpoint may be going on.
 func (r *replica) checkIndex() {

@@ -113,17 +113,43 @@ func (s *stage) install(pos stream.Pos) error {
 func (s *stage) size() uint32 { return s.sums.Len() }
 
 // applyFirst makes the database from its first transaction, which has every page.
-func (d *Database) applyFirst(pages *stream.TxnReader) error {
+func (d *Database) applyFirst(payload io.Reader, n int64) error {
+	txn, err := d.log.Receive(payload, n, func(txn *stream.Txn) error {
+		if txn.Pre() != d.pos {
+			return fmt.Errorf("%w: it follows %s, this database is at %s", stream.ErrPosMismatch, txn.Pre(), d.pos)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	err = d.log.Write()
+	if err == nil {
+		err = d.installFirst(txn)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("transaction %s: %w", txn.Header().MinTXID, err), d.log.Withdraw())
+	}
+	d.log.Publish()
+	return nil
+}
+
+func (d *Database) installFirst(txn *stream.Txn) error {
+	pages, err := txn.Pages()
+	if err != nil {
+		return err
+	}
+	defer pages.Close()
 	s, err := d.newStage(pages.Header().PageSize)
 	if err != nil {
 		return err
 	}
 	err = s.add(pages)
 	if err == nil {
-		err = s.check(pages.Post())
+		err = s.check(txn.Post())
 	}
 	if err == nil {
-		err = s.install(pages.Post())
+		err = s.install(txn.Post())
 	}
 	if err != nil {
 		return errors.Join(err, s.drop())

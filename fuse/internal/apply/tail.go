@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"sync"
 
 	"weir/fuse/internal/dbfile"
 )
@@ -14,14 +16,22 @@ import (
 // of what is behind the frames: salts and checksums tell.
 const walChunk = 1 << 20
 
-// tailBuffer is how many bytes of frames are gathered before they are written.
-const tailBuffer = 256 << 10
+const (
+	// tailBuffer is how many bytes of frames are gathered before they are written.
+	tailBuffer = 256 << 10
+
+	// smallTail is how many a replica keeps room for from one transaction to the next.
+	smallTail = 16 << 10
+)
+
+// tailBuffers are for frames that do not fit in smallTail.
+var tailBuffers = sync.Pool{New: func() any { return new([tailBuffer]byte) }}
 
 // tail appends frames to the WAL behind the published ones. Frames that are not published may be
 // dropped and overwritten. Guarded by Database.tailLock.
 //
-// Invariant: n == base + len(pgnos), where base is the published mxFrame; buf ends with frame n if
-// staged.
+// Invariant: n == base + len(pgnos), where base is the published mxFrame; buf ends with the frames
+// that at has, in the order of pgnos, and the last of them is frame n.
 type tail struct {
 	file  *os.File
 	name  string
@@ -32,16 +42,15 @@ type tail struct {
 	base    uint32    // last published frame
 	baseSum [2]uint32 // running checksum after it
 
-	n     uint32    // last frame, staged or written
-	sum   [2]uint32 // running checksum after the last frame but a staged one
+	n     uint32    // last frame, in buf or written
+	sum   [2]uint32 // running checksum after the last frame that is written
 	pgnos []uint32  // of the frames after base
 
-	// buf holds the frames that are not written yet. The header of the last one is missing while it
-	// is staged, because whether it is a commit frame is known only when the next one comes or
-	// none.
-	buf    []byte
-	staged bool
-	off    int64 // where buf belongs
+	// buf holds the frames that are not written yet. Their headers are missing: which one is the commit
+	// frame is known only at the end, and a page that comes again takes the place of its image before.
+	buf []byte
+	at  map[uint32]int // by page, where its frame is in buf
+	off int64          // where buf belongs
 }
 
 // resume positions the tail behind frame n.
@@ -52,52 +61,88 @@ func (t *tail) resume(n uint32, sum [2]uint32) {
 
 // drop forgets the frames after base.
 func (t *tail) drop() {
-	t.n, t.sum, t.staged = t.base, t.baseSum, false
-	t.pgnos, t.buf = t.pgnos[:0], t.buf[:0]
+	t.n, t.sum = t.base, t.baseSum
+	t.pgnos = t.pgnos[:0]
+	t.empty()
 	t.off = t.hdr.FrameOffset(t.n + 1)
 }
+
+// empty forgets what is in buf.
+func (t *tail) empty() {
+	if cap(t.buf) == tailBuffer {
+		tailBuffers.Put((*[tailBuffer]byte)(t.buf[:tailBuffer]))
+		t.buf = nil
+	}
+	t.buf = t.buf[:0]
+	clear(t.at)
+}
+
+// room is how many frames can be added before some are written.
+func (t *tail) room() int { return (tailBuffer - len(t.buf)) / int(t.hdr.FrameSize()) }
 
 // add appends a page. Page 1 says WAL mode in the WAL whatever the upstream's says, because this
 // database is read through a WAL.
 func (t *tail) add(pgno uint32, page []byte) error {
-	t.seal(0)
-	if len(t.buf) >= tailBuffer {
-		if err := t.flush(); err != nil {
-			return err
+	at, ok := t.at[pgno]
+	if !ok {
+		if t.room() == 0 {
+			if err := t.flush(0); err != nil {
+				return err
+			}
 		}
+		at = t.append(pgno)
 	}
-	var head [dbfile.FrameHeaderSize]byte
-	t.buf = append(append(t.buf, head[:]...), page...)
+	to := t.buf[at+dbfile.FrameHeaderSize:][:len(page)]
+	copy(to, page)
 	if pgno == 1 {
-		setVersion(t.buf[len(t.buf)-len(page):], dbfile.VersionWAL)
+		setVersion(to, dbfile.VersionWAL)
 	}
-	t.staged = true
+	return nil
+}
+
+// append makes room for a frame.
+func (t *tail) append(pgno uint32) (at int) {
+	at = len(t.buf)
+	end := at + int(t.hdr.FrameSize())
+	if end > cap(t.buf) && end > smallTail {
+		t.buf = append(tailBuffers.Get().(*[tailBuffer]byte)[:0], t.buf...)
+	}
+	t.buf = slices.Grow(t.buf, end-at)[:end]
+	if t.at == nil {
+		t.at = make(map[uint32]int)
+	}
+	t.at[pgno] = at
 	t.n++
 	t.pgnos = append(t.pgnos, pgno)
-	return nil
+	return at
 }
 
 // commit makes the last frame added the commit frame of a database of size pages, and writes all.
 func (t *tail) commit(size uint32) error {
-	if !t.staged {
+	if len(t.at) == 0 {
 		panic(fmt.Sprintf("apply: commit of %d pages without a frame after %d", size, t.n))
 	}
-	t.seal(size)
-	return t.flush()
+	return t.flush(size)
 }
 
-// seal completes the staged frame.
+// seal completes the frames in buf, the last one as a commit frame of size pages, where that is not 0.
 func (t *tail) seal(size uint32) {
-	if !t.staged {
-		return
+	pgnos := t.pgnos[len(t.pgnos)-len(t.at):]
+	n := int(t.hdr.FrameSize())
+	frames := t.buf[len(t.buf)-n*len(pgnos):]
+	for i, pgno := range pgnos {
+		frame := frames[i*n:][:n]
+		f := dbfile.Frame{Pgno: pgno}
+		if i == len(pgnos)-1 {
+			f.Size = size
+		}
+		t.sum = dbfile.EncodeFrameHeader(frame, &t.hdr, f, t.sum, frame[dbfile.FrameHeaderSize:])
 	}
-	frame := t.buf[len(t.buf)-int(t.hdr.FrameSize()):]
-	f := dbfile.Frame{Pgno: t.pgnos[len(t.pgnos)-1], Size: size}
-	t.sum = dbfile.EncodeFrameHeader(frame, &t.hdr, f, t.sum, frame[dbfile.FrameHeaderSize:])
-	t.staged = false
 }
 
-func (t *tail) flush() error {
+// flush writes the frames in buf.
+func (t *tail) flush(size uint32) error {
+	t.seal(size)
 	if end := t.off + int64(len(t.buf)); end > t.size {
 		if err := t.resize(end); err != nil {
 			return err
@@ -107,7 +152,7 @@ func (t *tail) flush() error {
 		return fmt.Errorf("append to WAL at %d: %w", t.off, err)
 	}
 	t.off += int64(len(t.buf))
-	t.buf = t.buf[:0]
+	t.empty()
 	return nil
 }
 
