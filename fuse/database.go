@@ -35,7 +35,7 @@ func (d *directory) add(of Database, mounted []string) error {
 // openPrimary opens the database called name for capture.
 func (d *directory) openPrimary(path, name string) (*capture.Database, error) {
 	lock := &writerLock{inside: &d.inside, name: name}
-	db, err := capture.Open(d.root, name, capture.Options{Path: path, Logger: d.logger, Intercepted: !d.passthrough, Locks: lock, Scrub: d.scrub})
+	db, err := capture.Open(d.root, name, capture.Options{Path: path, Logger: d.logger, Intercepted: !d.passthrough, Locks: lock, PassAtOnce: d.passAtOnce, Scrub: d.scrub})
 	if err != nil {
 		return nil, err
 	}

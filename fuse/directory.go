@@ -29,9 +29,9 @@ type directory struct {
 	path     string // as configured
 	target   string // path without symbolic links, mounted over
 	readOnly bool   // all its databases are replicas
-	// passthrough says that the kernel reads and writes all files by itself but a
-	// primary's database.
+	// passthrough says that the kernel reads and writes files by itself.
 	passthrough bool
+	passAtOnce  bool // see Config
 	logger      *slog.Logger
 	scrub       scrub.Timing
 
@@ -64,8 +64,10 @@ type directory struct {
 
 	watcher *watcher
 	inside  inside // of a directory of primaries
-	sb      *superblock
-	node    *node
+	// releases are the requests to release a handle.
+	releases barrier
+	sb       *superblock
+	node     *node
 
 	mounting mounting // of all directories
 	guard    *guard   // of all directories
@@ -178,7 +180,7 @@ func (d *directory) serve() error {
 	if err != nil {
 		return err
 	}
-	if d.sb, err = newSuperblock(of, d.node, timeout, d.passthrough, d.logger); err != nil {
+	if d.sb, err = newSuperblock(of, d.node, &d.releases, timeout, d.passthrough, d.logger); err != nil {
 		return err
 	}
 	d.guard.watch(d.sb)
@@ -219,8 +221,9 @@ func (d *directory) readAt(name string, b []byte, off int64) error {
 	return errors.Join(err, f.Close())
 }
 
-// opened makes the handle for a file that an app opened or created.
-func (d *directory) opened(f *fusefs.LoopbackFile, db *capture.Database, role dbfile.Role) (fusefs.FileHandle, uint32, syscall.Errno) {
+// opened makes the handle for a file that an app opened or created; mode is its
+// node's.
+func (d *directory) opened(f *fusefs.LoopbackFile, db *capture.Database, role dbfile.Role, mode *ioMode) (fusefs.FileHandle, uint32, syscall.Errno) {
 	switch {
 	case d.readOnly:
 		return replicaFile{openFile{f}}, fuse.FOPEN_NOFLUSH | fuse.FOPEN_KEEP_CACHE, 0
@@ -233,11 +236,28 @@ func (d *directory) opened(f *fusefs.LoopbackFile, db *capture.Database, role db
 	}
 	switch role {
 	case dbfile.RoleDatabase:
-		return &databaseFile{openFile{f}, db}, fuse.FOPEN_KEEP_CACHE, 0
+		return d.openedDatabase(f, db, mode)
 	case dbfile.RoleWAL, dbfile.RoleJournal: // SQLite syncs what must last, and asks nothing of a close
 		return &companionFile{openFile{f}, db, role}, fuse.FOPEN_KEEP_CACHE | fuse.FOPEN_NOFLUSH, 0
 	}
 	return &companionFile{openFile{f}, db, role}, fuse.FOPEN_KEEP_CACHE, 0
+}
+
+// openedDatabase is opened for a database.
+func (d *directory) openedDatabase(f *fusefs.LoopbackFile, db *capture.Database, mode *ioMode) (fusefs.FileHandle, uint32, syscall.Errno) {
+	passed, stale := mode.enter(func() bool { return d.passthrough && db.MayPass() }, &d.releases)
+	file := &databaseFile{openFile{f}, db, mode, passed}
+	if passed {
+		db.PassThrough(backing{f})
+		if err := d.watchWrites(f, db.Written); err != nil {
+			file.Release(context.Background())
+			return nil, 0, toErrno(err)
+		}
+	}
+	if stale {
+		return file, 0, 0
+	}
+	return file, fuse.FOPEN_KEEP_CACHE, 0
 }
 
 // watch has capture know of the open file, and of each write to a WAL: the
@@ -249,9 +269,14 @@ func (d *directory) watch(f *fusefs.LoopbackFile, db *capture.Database, role dbf
 	if role != dbfile.RoleWAL || !d.passthrough {
 		return nil
 	}
+	return d.watchWrites(f, db.Look)
+}
+
+// watchWrites calls written after each write to f's backing file.
+func (d *directory) watchWrites(f *fusefs.LoopbackFile, written func()) error {
 	fd, ok := f.PassthroughFd()
 	if !ok {
 		return syscall.EBADF
 	}
-	return d.watcher.add(fmt.Sprintf("/proc/self/fd/%d", fd), db.Look)
+	return d.watcher.add(fmt.Sprintf("/proc/self/fd/%d", fd), written)
 }

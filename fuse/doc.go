@@ -45,11 +45,15 @@
 // # Caching and passthrough
 //
 // A primary's database is cached by the kernel and every write to it comes
-// here. All other files are passed through to the backing file by the kernel
+// here, unless it is in WAL mode and written much: then it is passed through, as
+// internal/capture says, which makes checkpoints cheaper by a request for each
+// page. All other files are passed through to the backing file by the kernel
 // (FUSE passthrough): the WAL, whose writes inotify reports on the backing
 // file, the journal, and the wal-index, which must be one piece of memory for
 // all. An inode is either cached or passed through at one time, so the role
-// decides for all handles alike. On a replica everything is passed through.
+// decides for all handles alike, and for a database the moment at which none is
+// open, of the daemon's neither: see ioMode. On a replica everything is passed
+// through.
 //
 // Where the kernel or the rights for passthrough are missing, everything is
 // cached. On a primary every write comes here anyway. A replica's files are
@@ -134,7 +138,8 @@
 // 3. A primary's database is opened within the request of an app that writes
 // it, which holds the inode's lock and a page's. So that open must ask for
 // neither: it is answered FOPEN_KEEP_CACHE, or the kernel would wait for the
-// page to drop it. node.Open tells it by the thread that opens.
+// page to drop it (of a file that is passed through it caches none). node.Open
+// tells it by the thread that opens.
 //
 // 4. An app that creates, removes or renames a file holds the directory's lock,
 // for which a path walk may wait, and the request may wait for capture's mutex.

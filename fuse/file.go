@@ -56,16 +56,23 @@ func (f replicaFile) Allocate(_ context.Context, off, size uint64, _ uint32) sys
 }
 
 // databaseFile is an open database of a primary. The kernel caches it, and
-// every write comes here.
+// every write comes here, unless it is passed through.
 type databaseFile struct {
 	openFile
-	d *capture.Database
+	d      *capture.Database
+	mode   *ioMode // of the file's node; counts the handle where there is passthrough
+	passed bool
 }
 
 var _ = (fs.FilePassthroughFder)((*databaseFile)(nil))
 
-// PassthroughFd keeps the database from being passed through.
-func (f *databaseFile) PassthroughFd() (int, bool) { return -1, false }
+// PassthroughFd keeps the database from being passed through, or not.
+func (f *databaseFile) PassthroughFd() (int, bool) {
+	if !f.passed {
+		return -1, false
+	}
+	return f.openFile.PassthroughFd()
+}
 
 var _ = (fs.FileWriter)((*databaseFile)(nil))
 
@@ -107,6 +114,34 @@ var _ = (fs.FileReleaser)((*databaseFile)(nil))
 // Release tells capture that the last descriptor is closed.
 func (f *databaseFile) Release(ctx context.Context) syscall.Errno {
 	f.d.Released(backing{f.LoopbackFile})
+	if f.mode.leave() {
+		f.d.Unused()
+	}
+	return f.LoopbackFile.Release(ctx)
+}
+
+// askedFile is a database that the daemon has open, for its locks.
+type askedFile struct {
+	openFile
+	mode   *ioMode
+	passed bool
+}
+
+var _ = (fs.FilePassthroughFder)((*askedFile)(nil))
+
+// PassthroughFd is that of a [databaseFile].
+func (f *askedFile) PassthroughFd() (int, bool) {
+	if !f.passed {
+		return -1, false
+	}
+	return f.openFile.PassthroughFd()
+}
+
+var _ = (fs.FileReleaser)((*askedFile)(nil))
+
+// Release has the file be opened in another way.
+func (f *askedFile) Release(ctx context.Context) syscall.Errno {
+	f.mode.leaveInside()
 	return f.LoopbackFile.Release(ctx)
 }
 

@@ -62,7 +62,8 @@ func isOwn(thread uint32) bool {
 // opens are valid for no time.
 type gated struct {
 	fuse.RawFileSystem
-	gate *gate
+	gate     *gate
+	releases *barrier
 }
 
 // GetAttr is where apps wait.
@@ -95,6 +96,11 @@ func (f *gated) Statx(cancel <-chan struct{}, in *fuse.StatxIn, out *fuse.StatxO
 		out.SetTimeout(0)
 	}
 	return status
+}
+
+// Release can be waited for.
+func (f *gated) Release(cancel <-chan struct{}, in *fuse.ReleaseIn) {
+	f.releases.serve(func() { f.RawFileSystem.Release(cancel, in) })
 }
 
 // SetAttr does not wait: the app holds the root's lock, which the daemon needs

@@ -32,7 +32,7 @@ type superblock struct {
 }
 
 // newSuperblock starts to serve a file system, with its gate closed.
-func newSuperblock(of unserved, root fs.InodeEmbedder, attrTimeout time.Duration, passthrough bool, logger *slog.Logger) (*superblock, error) {
+func newSuperblock(of unserved, root fs.InodeEmbedder, releases *barrier, attrTimeout time.Duration, passthrough bool, logger *slog.Logger) (*superblock, error) {
 	entry := forever
 	opt := &fs.Options{AttrTimeout: &attrTimeout, EntryTimeout: &entry, NegativeTimeout: &entry, NullPermissions: true}
 	opt.ExplicitDataCacheControl = true
@@ -50,7 +50,7 @@ func newSuperblock(of unserved, root fs.InodeEmbedder, attrTimeout time.Duration
 		opt.DisabledCapabilities = fuse.CAP_PASSTHROUGH
 	}
 	gate := newGate()
-	server, err := fuse.NewServer(&gated{of.around(fs.NewNodeFS(root, opt)), gate}, fmt.Sprintf("/dev/fd/%d", of.dev), &opt.MountOptions)
+	server, err := fuse.NewServer(&gated{of.around(fs.NewNodeFS(root, opt)), gate, releases}, fmt.Sprintf("/dev/fd/%d", of.dev), &opt.MountOptions)
 	if err != nil {
 		of.close()
 		return nil, fmt.Errorf("serve fuse: %w", err)

@@ -24,6 +24,10 @@ type Config struct {
 
 	Passthrough Passthrough // default: where it can be had
 
+	// PassAtOnce has primaries' databases in WAL mode be passed through even if they
+	// are not written much. Tests want that.
+	PassAtOnce bool
+
 	// MaxBackoff is the longest pause of a replica before it connects again. Default: that of [stream.Follow].
 	MaxBackoff time.Duration
 

@@ -20,6 +20,7 @@ type node struct {
 
 	renamed atomic.Pointer[renamed] // in a directory whose databases come and go
 	writers atomic.Int32            // its handles to write by, there
+	io      ioMode                  // of a primary's database
 }
 
 var _ = (fs.NodeWrapChilder)((*node)(nil))
@@ -148,19 +149,19 @@ func (n *node) Open(ctx context.Context, flags uint32) (fs.FileHandle, uint32, s
 		return n.openedMember(fh.(*fs.LoopbackFile), flags)
 	}
 	d, role := n.self()
-	return n.dir.opened(fh.(*fs.LoopbackFile), d, role)
+	return n.dir.opened(fh.(*fs.LoopbackFile), d, role, &n.io)
 }
 
-// openToAsk opens a file for a question about its locks: no app has it open by that. A wal-index is opened as apps do, or
-// the kernel refuses to open it in two ways at a time.
+// openToAsk opens a file for a question about its locks: no app has it open by that. It is opened as apps do, or the kernel
+// refuses to open it in two ways at a time.
 func (n *node) openToAsk(ctx context.Context, flags uint32) (fs.FileHandle, uint32, syscall.Errno) {
 	const how = fuse.FOPEN_NOFLUSH | fuse.FOPEN_KEEP_CACHE
-	name, _ := n.Parent()
-	if _, role := dbfile.RoleOf(name); role != dbfile.RoleSHM {
-		return nil, how, 0
-	}
 	fh, _, errno := n.LoopbackNode.Open(ctx, flags)
-	return fh, how, errno
+	name, _ := n.Parent()
+	if _, role := dbfile.RoleOf(name); role == dbfile.RoleSHM || errno != 0 {
+		return fh, how, errno
+	}
+	return &askedFile{openFile{fh.(*fs.LoopbackFile)}, &n.io, n.io.enterInside()}, how, 0
 }
 
 var _ = (fs.NodeCreater)((*node)(nil))
@@ -180,7 +181,7 @@ func (n *node) Create(ctx context.Context, name string, flags, mode uint32, out 
 		return inode, fh, fuseFlags, errno
 	}
 	d, role := n.captured(name)
-	fh, fuseFlags, errno := n.dir.opened(fh.(*fs.LoopbackFile), d, role)
+	fh, fuseFlags, errno := n.dir.opened(fh.(*fs.LoopbackFile), d, role, &inode.Operations().(*node).io)
 	return inode, fh, fuseFlags, errno
 }
 

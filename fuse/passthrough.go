@@ -62,7 +62,7 @@ func probePassthrough(probe *os.File) error {
 	if err != nil {
 		return err
 	}
-	s, err := newSuperblock(of, new(fs.Inode), time.Second, true, slog.New(slog.DiscardHandler))
+	s, err := newSuperblock(of, new(fs.Inode), new(barrier), time.Second, true, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}

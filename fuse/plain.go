@@ -28,7 +28,7 @@ func ServePlain(ctx context.Context, path string, passthrough bool) error {
 	if err != nil {
 		return err
 	}
-	sb, err := newSuperblock(of, root, forever, passthrough, slog.New(slog.DiscardHandler))
+	sb, err := newSuperblock(of, root, new(barrier), forever, passthrough, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}

@@ -52,7 +52,7 @@ func mountLogged(t *testing.T, logger *slog.Logger, upstream *Upstream) *primary
 func (p *primary) mount(upstream *Upstream) {
 	p.Helper()
 	var err error
-	p.mounts, err = Mount(p.Context(), Config{Databases: []Database{{p.path, upstream}}, Logger: p.logger, Passthrough: passthrough()})
+	p.mounts, err = Mount(p.Context(), Config{Databases: []Database{{p.path, upstream}}, Logger: p.logger, Passthrough: passthrough(), PassAtOnce: true})
 	if err != nil {
 		p.Fatal(err)
 	}

@@ -117,6 +117,38 @@ func TestRequests(t *testing.T) {
 	}
 }
 
+// A checkpoint of a database that is passed through asks for what it begins and ends with, however many pages it copies.
+func TestCheckpointRequests(t *testing.T) {
+	if passthrough() == PassthroughOff {
+		t.Skip("nothing is passed through")
+	}
+	r := &requests{kinds: make(kinds)}
+	p := mountLogged(t, slog.New(r), nil)
+	s := p.shell()
+	s.run("PRAGMA journal_mode=WAL; CREATE TABLE t(a)")
+	s.close()
+	waitReleased(t, p)
+	s = p.shell()
+	const insert = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<200) INSERT INTO t SELECT zeroblob(3000) FROM n"
+	s.run("PRAGMA wal_autocheckpoint=0;" + insert + "; PRAGMA wal_checkpoint;" + insert)
+	r.take()
+	s.run("PRAGMA wal_checkpoint")
+	got := r.take()
+	maps.DeleteFunc(got, func(kind string, _ int) bool { return slices.Contains(unwaited, kind) })
+	compareKinds(t, "a checkpoint of 200 pages", got, kinds{"FSYNC": 2, "GETATTR": 1, "SETATTR": 1})
+}
+
+// waitReleased waits until no handle of the database is left.
+func waitReleased(t *testing.T, p *primary) {
+	t.Helper()
+	io := &p.mounts.dirs[0].inode("db").Operations().(*node).io
+	for deadline := time.Now().Add(10 * time.Second); io.handles.Load() != 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d handles are left, %d of them apps'", io.handles.Load(), io.apps.Load())
+		}
+	}
+}
+
 // compareKinds fails where there are more requests than wanted, or fewer that write or sync.
 func compareKinds(t *testing.T, what string, got, want kinds) {
 	t.Helper()

@@ -70,6 +70,7 @@ func (m *Mounts) openAll(cfg Config, below bool) error {
 		if g.replica && len(g.patterns) > 0 {
 			d.followers = newFollowers(d, cfg)
 		}
+		d.passAtOnce = cfg.PassAtOnce
 		d.scrub = scrub.Timing{After: cfg.ScrubEvery, Every: cfg.ScrubEvery}
 		m.dirs = append(m.dirs, d)
 	}

@@ -52,7 +52,7 @@ func (p *Pair) Mount() error {
 
 // MountPrimary mounts the primary alone. Its recorders follow it from now on.
 func (p *Pair) MountPrimary() error {
-	cfg := fuse.Config{Logger: slog.New(&p.Warnings), Passthrough: p.passthrough.Primary, ScrubEvery: p.ScrubEvery}
+	cfg := fuse.Config{Logger: slog.New(&p.Warnings), Passthrough: p.passthrough.Primary, PassAtOnce: true, ScrubEvery: p.ScrubEvery}
 	recorders := make(map[string]*Recorder)
 	for _, db := range p.Databases {
 		cfg.Databases = append(cfg.Databases, fuse.Database{Path: p.Primary.Path(db.Name)})

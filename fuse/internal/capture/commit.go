@@ -25,6 +25,10 @@ type change struct {
 	// packed returns what read would read, if it is packed; nil else. It may be nil.
 	packed func(pgno, pageSize uint32) *stream.Packed
 
+	// still is asked when all images are read, and fails where they do not belong
+	// together; nil where nobody can have changed them meanwhile.
+	still func() error
+
 	wal walRange // where the change stands in the WAL; zero for a rollback journal
 
 	// hurry says that many more changes wait: the pages are not compressed.
@@ -88,7 +92,11 @@ func (d *Database) append(c change, u *undo) (bool, error) {
 			return false, err
 		}
 	}
-	if err := d.appendPages(c, u, begin, &w); err != nil {
+	err := d.appendPages(c, u, begin, &w)
+	if err == nil && c.still != nil {
+		err = c.still()
+	}
+	if err != nil {
 		if w != nil {
 			w.Abort()
 		}
@@ -98,7 +106,7 @@ func (d *Database) append(c change, u *undo) (bool, error) {
 		return false, nil
 	}
 	d.cut(c.size, u)
-	_, err := w.Commit(d.sums.Total())
+	_, err = w.Commit(d.sums.Total())
 	return err == nil, err
 }
 

@@ -2,6 +2,7 @@ package capture
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -32,6 +33,9 @@ type Options struct {
 	// Locks tells what is whole of what is written without a journal. Default:
 	// nobody locks the database.
 	Locks Locks
+
+	// PassAtOnce says that the database may be written unseen whether it is busy or not.
+	PassAtOnce bool
 
 	SyncEvery time.Duration // how often the log is made durable; default: each second
 
@@ -83,11 +87,15 @@ type Database struct {
 	wal   wal      // guarded by mu
 	dirty dirtySet // guarded by mu
 
+	passed     passed   // guarded by mu
+	activity   activity // guarded by mu
+	passAtOnce bool     // see Options
+
 	// idle is closed and replaced when dirty becomes empty. Guarded by mu.
 	idle chan struct{}
 
 	faults stream.Faults // of failed captures; none stands after a good one. Guarded by mu.
-	warned map[string]bool
+	said   map[string]bool
 }
 
 var _ = (stream.Database)((*Database)(nil))
@@ -96,7 +104,7 @@ var _ = (stream.Database)((*Database)(nil))
 // up to date with it. The database need not exist yet. No process may have it
 // open, and a hot journal must have been rolled back.
 func Open(root *os.Root, name string, opt Options) (*Database, error) {
-	d := &Database{root: root, name: name, path: opt.Path, logger: opt.Logger, intercepted: opt.Intercepted, locks: opt.Locks, warned: make(map[string]bool), idle: make(chan struct{}), closing: make(chan struct{}), prepare: startPreparer()}
+	d := &Database{root: root, name: name, path: opt.Path, logger: opt.Logger, intercepted: opt.Intercepted, passAtOnce: opt.PassAtOnce, locks: opt.Locks, said: make(map[string]bool), idle: make(chan struct{}), closing: make(chan struct{}), prepare: startPreparer()}
 	if d.path == "" {
 		d.path = name
 	}
@@ -119,6 +127,7 @@ func (d *Database) open(opt stream.LogOptions) error {
 	if d.state, err = state.Open(d.root, d.name); err != nil {
 		return err
 	}
+	d.loadActivity()
 	if opt.Logger == nil {
 		opt.Logger = d.logger
 	}
@@ -255,11 +264,11 @@ func (d *Database) note(err error) {
 	d.logger.Error("capture", "db", d.path, "err", err)
 }
 
-// warnOnce says text once in the life of the Database. The caller holds mu.
-func (d *Database) warnOnce(text string) {
-	if !d.warned[text] {
-		d.warned[text] = true
-		d.logger.Warn(text, "db", d.path)
+// sayOnce says text once in the life of the Database. The caller holds mu.
+func (d *Database) sayOnce(level slog.Level, text string) {
+	if !d.said[text] {
+		d.said[text] = true
+		d.logger.Log(context.Background(), level, text, "db", d.path)
 	}
 }
 

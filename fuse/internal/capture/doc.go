@@ -36,6 +36,23 @@
 //
 // All meet in one commit; nothing after it knows the journal mode.
 //
+// # What is written unseen
+//
+// In WAL mode only checkpoints write to the database, and what they write is in the
+// WAL. So a database in WAL mode that is busy (activity) may be given handles whose
+// writes do not come here ([Database.PassThrough]). Its size, its syncs and what
+// happens to its WAL are seen all the same. A checkpoint begins with a sync of the
+// WAL and ends with the truncation of the database; capture catches up before it
+// answers either.
+//
+// A connection that leaves WAL mode with such a handle writes transactions unseen,
+// and so does cp. That is told by the file's times, which differ from those after
+// the last checkpoint. Then all pages are read at the commit: while who ends or
+// syncs the journal waits for the answer, or at a moment at which no app holds a
+// lock, and only if the file's times prove that nothing was written meanwhile. What
+// is still uncommitted when a new WAL begins becomes one transaction with what that
+// has.
+//
 // # Why nothing is missed
 //
 // Rule 1. Nothing is overwritten before it is captured. SQLite restarts,
@@ -51,7 +68,10 @@
 // to the database finds another journal than the one under which the pages
 // were written, and commits them first.
 //
-// Rule 3. The database file is never ahead of the log, by rules 1 and 2.
+// Rule 3. The database file is never ahead of the log, by rules 1 and 2; where it is
+// written unseen, because a checkpoint's first sync waits for the log. With
+// synchronous=OFF there is none, and there weir's death within a checkpoint may leave
+// the file ahead: the log begins anew then.
 //
 // # Durable order
 //

@@ -6,8 +6,11 @@ import "weir/fuse/internal/dbfile"
 func (d *Database) Opened(role dbfile.Role) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if role == dbfile.RoleSHM {
+	switch role {
+	case dbfile.RoleSHM:
 		d.shmUsers++
+	case dbfile.RoleDatabase:
+		d.activity.opened()
 	}
 	if at := d.handle(role); at != nil && *at != nil || role == dbfile.RoleSHM && d.shm != nil {
 		return nil
@@ -49,7 +52,7 @@ func (d *Database) remove(role dbfile.Role, op func() error) error {
 		if err := op(); err != nil {
 			return err
 		}
-		d.wal.forget()
+		d.forgetWAL()
 		return nil
 	}
 	return op()
@@ -80,7 +83,7 @@ func (d *Database) resizeWAL(size int64, op func() error) error {
 		return err
 	}
 	if size == 0 {
-		d.wal.forget()
+		d.forgetWAL()
 	}
 	return nil
 }

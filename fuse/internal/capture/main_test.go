@@ -35,6 +35,7 @@ func (w *weir) mount(dir string) (err error) {
 	w.mounts, err = fuse.Mount(context.Background(), fuse.Config{
 		Databases:   []fuse.Database{{Path: filepath.Join(dir, "db")}},
 		Passthrough: fusetest.PassthroughOfEnvironment().Primary,
+		PassAtOnce:  true,
 	})
 	return err
 }

@@ -133,7 +133,7 @@ func (d *Database) recoverAll(before *stream.Sums) error {
 	}
 	if before != nil {
 		d.logger.Info("catching up with changes made while weir did not run", "db", d.path, "pos", d.log.Last())
-		return d.catchUp(before, sums)
+		return d.catchUp(before, sums, nil)
 	}
 	d.sums = sums
 	pos := stream.Pos{TXID: d.log.Last().TXID + 1, PostApplyChecksum: sums.Total()}
@@ -152,10 +152,10 @@ func (d *Database) cutLog(pos stream.Pos) error {
 	return d.log.TruncateAfter(pos)
 }
 
-// catchUp commits as one transaction what changed while weir did not see it.
-func (d *Database) catchUp(before, now *stream.Sums) error {
+// catchUp commits as one transaction what changed while weir did not see it; still is that of [change].
+func (d *Database) catchUp(before, now *stream.Sums, still func() error) error {
 	d.sums = before
-	c := change{pageSize: now.PageSize(), size: now.Len(), read: d.readPage}
+	c := change{pageSize: now.PageSize(), size: now.Len(), read: d.readPage, still: still}
 	if c.pageSize == 0 {
 		c.pageSize = before.PageSize()
 	}

@@ -123,6 +123,7 @@ func (d *Database) forgetResize() {
 	}
 	if _, size, err := d.shape(); err == nil && size == d.sums.Len() {
 		d.clean()
+		d.explain()
 	}
 }
 
@@ -143,7 +144,7 @@ func (d *Database) beforeWrite() (checkpoint bool, err error) {
 			return true, nil
 		}
 	}
-	if !d.dirty.empty() && d.dirty.journal != live {
+	if !d.dirty.empty() && d.dirty.journal != live && !d.passes() {
 		d.commitDirty()
 		d.log.Publish()
 	}
@@ -170,6 +171,9 @@ func (d *Database) journalNow() (id journalID, err error) {
 // endJournal runs op, which ends the journal, between the capture of what that
 // commits and its publication.
 func (d *Database) endJournal(op func() error) error {
+	if err := d.lookJournalUnseen(); err != nil {
+		return err
+	}
 	if d.dirty.journal == (journalID{}) {
 		return op()
 	}
@@ -201,6 +205,9 @@ func (d *Database) commitDirty() *undo {
 		return nil
 	}
 	d.clean()
+	if d.passes() {
+		d.explain()
+	}
 	return u
 }
 
@@ -303,9 +310,18 @@ func (d *Database) lookDirty() (progress bool, err error) {
 	if err != nil || live == d.dirty.journal {
 		return false, err
 	}
+	d.commitLooked()
+	return d.dirty.empty(), nil
+}
+
+// commitLooked commits the dirty pages, whose transaction is found to have ended.
+func (d *Database) commitLooked() {
+	if d.passes() {
+		d.commitQuiet()
+		return
+	}
 	d.commitDirty()
 	d.log.Publish()
-	return d.dirty.empty(), nil
 }
 
 // WroteJournal says that the journal was written, which may have ended it.
@@ -315,7 +331,13 @@ func (d *Database) WroteJournal() { d.lookJournal() }
 func (d *Database) lookJournal() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if _, err := d.lookDirty(); err != nil {
+	var err error
+	if d.passes() {
+		err = d.syncedJournalUnseen()
+	} else {
+		_, err = d.lookDirty()
+	}
+	if err != nil {
 		d.note(err)
 	}
 }

@@ -55,6 +55,7 @@ func (d *Database) scrubPage(pgno uint32) (read int, damage *damagedPage) {
 	if d.db == nil || pgno > d.sums.Len() {
 		return 0, nil
 	}
+	d.noteUnseen()
 	want := d.sums.Page(pgno)
 	if want == 0 || d.dirty.has(pgno) { // 0: the lock page
 		return int(pageSize), nil

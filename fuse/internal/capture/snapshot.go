@@ -74,27 +74,60 @@ func (s *snapshot) read(pages []uint32) (read, busy []uint32, err error) {
 	d := s.d
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.sums.PageSize() != s.pageSize {
-		return nil, nil, ErrPageSizeChanged
-	}
 	for _, pgno := range pages {
-		if s.unchanged(pgno) {
-			continue
-		}
-		if d.dirty.has(pgno) {
-			busy = append(busy, pgno)
-			continue
-		}
 		buf := s.buf[len(read)*int(s.pageSize):][:s.pageSize]
-		if err := d.readPage(pgno, buf); err != nil {
+		switch state, err := s.readPage(pgno, buf); {
+		case err != nil:
 			return nil, nil, err
+		case state == pageBusy:
+			busy = append(busy, pgno)
+		case state == pageRead:
+			read = append(read, pgno)
 		}
-		if sum := stream.PageSum(pgno, buf); sum != d.sums.Page(pgno) {
-			return nil, nil, fmt.Errorf("snapshot of %s at %s: %w: page %d has checksum %s, want %s", d.path, d.log.Last(), stream.ErrDamaged, pgno, sum, d.sums.Page(pgno))
-		}
-		read = append(read, pgno)
 	}
 	return read, busy, nil
+}
+
+// pageState is what has become of a page of a snapshot.
+type pageState int
+
+const (
+	pageUnneeded pageState = iota
+	pageBusy               // it is being written
+	pageRead
+)
+
+// snapshotTries is how often a page is read again that a checkpoint may have
+// written unseen.
+const snapshotTries = 10
+
+// readPage reads a page and compares it with its checksum.
+func (s *snapshot) readPage(pgno uint32, buf []byte) (pageState, error) {
+	d := s.d
+	for try := 1; ; try++ {
+		if d.sums.PageSize() != s.pageSize {
+			return pageUnneeded, ErrPageSizeChanged
+		}
+		if s.unchanged(pgno) {
+			return pageUnneeded, nil
+		}
+		if d.dirty.has(pgno) {
+			return pageBusy, nil
+		}
+		if err := d.readPage(pgno, buf); err != nil {
+			return pageUnneeded, err
+		}
+		sum := stream.PageSum(pgno, buf)
+		if sum == d.sums.Page(pgno) {
+			return pageRead, nil
+		}
+		if !d.passes() || try == snapshotTries {
+			return pageUnneeded, fmt.Errorf("snapshot of %s at %s: %w: page %d has checksum %s, want %s", d.path, d.log.Last(), stream.ErrDamaged, pgno, sum, d.sums.Page(pgno))
+		}
+		if err := d.lookUnseen(); err != nil {
+			return pageUnneeded, err
+		}
+	}
 }
 
 // unchanged tells whether the follower has the page already, or needs it no more.

@@ -2,6 +2,7 @@ package capture
 
 import (
 	"io"
+	"log/slog"
 
 	"weir/fuse/internal/dbfile"
 )
@@ -16,8 +17,8 @@ type Locks interface {
 	// Follow has Writing speak of the file that is the database now. It is called
 	// before a write, without the mutex.
 	Follow() error
-	// Leave says that another file is the database now, or none. It is called
-	// without the mutex, too.
+	// Leave says that another file is the database now, or none, or that no app has
+	// it open. It is called without the mutex, too.
 	Leave()
 }
 
@@ -54,7 +55,7 @@ const withoutJournal = "transactions without a rollback journal (journal_mode=OF
 func (d *Database) unjournaled(w io.WriterAt) {
 	d.dirty.last = w
 	if !d.copying(w) {
-		d.warnOnce(withoutJournal)
+		d.sayOnce(slog.LevelWarn, withoutJournal)
 	}
 }
 
@@ -82,8 +83,7 @@ func (d *Database) settle() {
 	if d.dirty.empty() || d.dirty.journal != (journalID{}) {
 		return
 	}
-	d.commitDirty()
-	d.log.Publish()
+	d.commitLooked()
 }
 
 // settleIdle settles if neither SQLite nor a copier is writing.
@@ -105,6 +105,7 @@ func (d *Database) unsettled() bool {
 func (d *Database) Flushed() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.noteUnseen()
 	d.settleIdle()
 }
 
@@ -113,6 +114,8 @@ func (d *Database) Flushed() {
 func (d *Database) Released(w io.WriterAt) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.noteUnseen()
+	delete(d.passed.handles, w)
 	d.copied(w)
 	if d.settleIdle(); d.unsettled() {
 		signal(d.look.dirty)
@@ -141,8 +144,23 @@ func (d *Database) SyncedDatabase(w io.WriterAt) {
 func (d *Database) Synced(role dbfile.Role) {
 	switch role {
 	case dbfile.RoleWAL:
+		d.syncedWAL()
 		d.Look()
 	case dbfile.RoleJournal:
 		d.lookJournal()
+	}
+}
+
+// syncedWAL captures what is committed if a checkpoint, which begins by that sync,
+// is not seen to write. Who asked for the sync waits, so that the database is not
+// ahead of the log.
+func (d *Database) syncedWAL() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.passes() {
+		return
+	}
+	if _, err := d.captureWAL(); err != nil {
+		d.note(err)
 	}
 }

@@ -108,7 +108,7 @@ func (d *Database) isEmpty() (bool, error) {
 func (d *Database) captureTo(c committed) (progress bool, err error) {
 	if c.mxFrame == 0 {
 		if c.salt != d.wal.hdr.Salt {
-			d.wal.forget()
+			d.forgetWAL()
 		}
 		return false, nil
 	}
@@ -124,6 +124,9 @@ func (d *Database) captureTo(c committed) (progress bool, err error) {
 	}
 	if hdr != d.wal.hdr {
 		d.wal.restart(hdr)
+	}
+	if d.passes() && !d.dirty.empty() {
+		return true, d.rebuildUnseen(c)
 	}
 	if ok, err = d.stillThere(c); err != nil {
 		return false, err
@@ -142,6 +145,14 @@ const publishEvery = 32
 // A writer at full speed commits faster than they could be, and waits for capture
 // before the WAL begins anew.
 const hurryFrames = 64
+
+// forgetWAL is forget where all frames have been captured.
+func (d *Database) forgetWAL() {
+	d.wal.forget()
+	if d.passes() {
+		d.explain()
+	}
+}
 
 // captureAll captures the transactions from the last captured frame to
 // c.mxFrame, and publishes them.
@@ -190,7 +201,7 @@ func (d *Database) rebuild(mxFrame uint32) error {
 		d.sums = before
 		return err
 	}
-	return d.catchUp(before, now)
+	return d.catchUp(before, now, nil)
 }
 
 // captureTxn captures the transaction after the last captured frame; false
@@ -213,6 +224,7 @@ func (d *Database) captureTxn(c committed) (bool, error) {
 		return false, err
 	}
 	d.wal.advance(t)
+	d.active(len(t.pages))
 	return true, nil
 }
 

@@ -52,10 +52,15 @@ const tick = 20 * time.Millisecond
 func IdentifySettled(f *os.File) (FileID, error) {
 	for {
 		id, err := Identify(f)
-		age := time.Since(time.Unix(0, max(id.Mtime, id.Ctime)))
-		if err != nil || f == nil || age > tick || age < 0 {
+		if err != nil || f == nil || id.Settled() {
 			return id, err
 		}
-		time.Sleep(tick - age)
+		time.Sleep(tick / 4)
 	}
+}
+
+// Settled tells whether a write to the file would move its times.
+func (id FileID) Settled() bool {
+	age := time.Since(time.Unix(0, max(id.Mtime, id.Ctime)))
+	return age > tick || age < 0
 }
