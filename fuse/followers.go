@@ -51,17 +51,11 @@ func (d *directory) scanReplicas() error {
 	if d.followers == nil {
 		return nil
 	}
-	var names []string
-	err := eachFile(d.root, d.recursive(), func(name string) error {
-		if _, err := d.root.Stat(state.Path(name)); err == nil && d.pattern(name) != nil && d.applied(name) == nil {
-			names = append(names, name)
-		}
-		return nil
+	names, err := d.find(func(name string) bool {
+		_, err := d.root.Stat(state.Path(name))
+		return err == nil && d.applied(name) == nil
 	})
 	if err != nil {
-		return err
-	}
-	if err := d.awaitUnused(names...); err != nil {
 		return err
 	}
 	for _, name := range names {

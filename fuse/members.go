@@ -32,17 +32,8 @@ func (d *directory) scan(mounted []string) error {
 	if !d.follows() {
 		return nil
 	}
-	var names []string
-	err := eachFile(d.root, d.recursive(), func(name string) error {
-		if d.pattern(name) != nil && d.captured(name) == nil && d.isDatabase(name) {
-			names = append(names, name)
-		}
-		return nil
-	})
+	names, err := d.find(func(name string) bool { return d.captured(name) == nil && d.isDatabase(name) })
 	if err != nil {
-		return err
-	}
-	if err := d.awaitUnused(names...); err != nil {
 		return err
 	}
 	for _, name := range names {

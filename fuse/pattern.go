@@ -61,6 +61,20 @@ func (p Pattern) Find() (paths []string, err error) {
 	return paths, err
 }
 
+// find lists the files that are wanted of those that patterns match, and refuses databases that a process has open.
+func (d *directory) find(wanted func(name string) bool) (names []string, err error) {
+	err = eachFile(d.root, d.recursive(), func(name string) error {
+		if d.pattern(name) != nil && wanted(name) {
+			names = append(names, name)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return names, d.checkUnused(names...)
+}
+
 // pattern is the first of the directory's that matches name, nil where none does.
 func (d *directory) pattern(name string) *Pattern {
 	for i := range d.patterns {

@@ -32,6 +32,18 @@ type FollowOptions struct {
 	Followers func() Followers
 }
 
+// withDefaults has the logger name what is followed.
+func (o FollowOptions) withDefaults(of ...any) FollowOptions {
+	o.Logger = cmp.Or(o.Logger, slog.Default()).With(of...)
+	o.Timeout = cmp.Or(o.Timeout, 5*time.Second)
+	o.MinBackoff = cmp.Or(o.MinBackoff, 50*time.Millisecond)
+	o.MaxBackoff = cmp.Or(o.MaxBackoff, 5*time.Second)
+	if o.Followers == nil {
+		o.Followers = func() Followers { return Followers{} }
+	}
+	return o
+}
+
 var (
 	// ErrOtherDatabase says that the upstream's database is not the one that
 	// the replica has. Follow does not overwrite it, and asks again from time to
@@ -53,13 +65,7 @@ func Follow(ctx context.Context, base, path string, r Replica, opt FollowOptions
 	if err != nil {
 		return err
 	}
-	opt.Logger = cmp.Or(opt.Logger, slog.Default()).With("upstream", base, "upstream-path", path)
-	opt.Timeout = cmp.Or(opt.Timeout, 5*time.Second)
-	opt.MinBackoff = cmp.Or(opt.MinBackoff, 50*time.Millisecond)
-	opt.MaxBackoff = cmp.Or(opt.MaxBackoff, 5*time.Second)
-	if opt.Followers == nil {
-		opt.Followers = func() Followers { return Followers{} }
-	}
+	opt = opt.withDefaults("upstream", base, "upstream-path", path)
 	f := &following{url: u, path: path, r: r, opt: opt}
 	defer f.closeIdle()
 	return f.run(ctx)

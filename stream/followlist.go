@@ -1,16 +1,13 @@
 package stream
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/url"
-	"time"
 )
 
 // ErrOtherDirectory says that the upstream's directory is not the one of which the replica has databases. None of them is
@@ -33,10 +30,7 @@ func FollowList(ctx context.Context, base, dir string, to Lister, opt FollowOpti
 	if err != nil {
 		return err
 	}
-	opt.Logger = cmp.Or(opt.Logger, slog.Default()).With("upstream", base, "upstream-dir", dir)
-	opt.Timeout = cmp.Or(opt.Timeout, 5*time.Second)
-	opt.MinBackoff = cmp.Or(opt.MinBackoff, 50*time.Millisecond)
-	opt.MaxBackoff = cmp.Or(opt.MaxBackoff, 5*time.Second)
+	opt = opt.withDefaults("upstream", base, "upstream-dir", dir)
 	f := &listing{following: following{url: u.JoinPath("list"), path: dir, opt: opt}, to: to}
 	defer f.closeIdle()
 	return f.run(ctx)

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"flag"
-	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -35,29 +34,10 @@ var blockWritings = []writing{
 // that says what fsync, rename and a journal of metadata leave, but ext4, which replays its journal as it is mounted.
 func TestBlockPowerLoss(t *testing.T) {
 	skipRaced(t)
-	weir := buildPowerWeir(t)
-	for _, w := range blockWritings {
-		t.Run(w.String(), func(t *testing.T) {
-			t.Parallel()
-			seed := *blockSeed
-			for seed == 0 {
-				seed = rand.Uint64()
-			}
-			t.Logf("-block.seed=%d", seed)
-			r := recordLives(t, weir, w, mountBlocks, rand.New(rand.NewPCG(seed, 0)))
-			t.Logf("%d operations of the primary's blocks, %d of the replica's, %d commits", r.primary.fs.Len(), r.replica.fs.Len(), len(r.acks))
-			var sum outcome
-			for i := range *blockCuts {
-				rnd := rand.New(rand.NewPCG(seed, uint64(i)+1))
-				f := failure{moment: r.chooseMoment(rnd), primaryLoss: blockLoss(rnd), replicaLoss: blockLoss(rnd)}
-				t.Run(fmt.Sprint(i), func(t *testing.T) {
-					t.Log(f)
-					sum.add(r.fail(t, f))
-				})
-			}
-			t.Logf("%d power failures: %s", *blockCuts, sum)
-		})
-	}
+	test := powerTest{writings: blockWritings, mount: mountBlocks, seed: *blockSeed, cuts: *blockCuts, only: -1}
+	test.run(t, func(r *recording, rnd *rand.Rand) failure {
+		return failure{moment: r.chooseMoment(rnd), primaryLoss: blockLoss(rnd), replicaLoss: blockLoss(rnd)}
+	})
 }
 
 // blockLoss loses blocks of ext4's size, as disks do with sectors of 4096 bytes. Names and sizes are not lost: there is one

@@ -45,30 +45,43 @@ var writings = []writing{
 // The replica comes to it, page by page, also where it was ahead of it, and its readers see only what was once committed.
 func TestPowerLoss(t *testing.T) {
 	skipRaced(t)
+	test := powerTest{writings: writings, mount: mountDisk, seed: *powerSeed, cuts: *powerCuts, only: *powerOnly}
+	test.run(t, (*recording).chooseFailure)
+}
+
+// powerTest records the lives of a primary and a replica for each way to write, and has power fail in each.
+type powerTest struct {
+	writings []writing
+	mount    mounting
+	seed     uint64 // 0: a new one
+	cuts     int    // for each way
+	only     int    // of these the one of this number, -1: all
+}
+
+func (p powerTest) run(t *testing.T, choose func(*recording, *rand.Rand) failure) {
 	weir := buildPowerWeir(t)
-	for _, w := range writings {
+	for _, w := range p.writings {
 		t.Run(w.String(), func(t *testing.T) {
 			t.Parallel()
-			seed := *powerSeed
+			seed := p.seed
 			for seed == 0 {
 				seed = rand.Uint64()
 			}
 			t.Logf("seed %d", seed)
-			r := recordLives(t, weir, w, mountDisk, rand.New(rand.NewPCG(seed, 0)))
-			t.Logf("%d operations of the primary, %d of the replica, %d commits", r.primary.fs.Len(), r.replica.fs.Len(), len(r.acks))
+			r := recordLives(t, weir, w, p.mount, rand.New(rand.NewPCG(seed, 0)))
+			t.Logf("%d operations of the primary's disk, %d of the replica's, %d commits", r.primary.fs.Len(), r.replica.fs.Len(), len(r.acks))
 			var sum outcome
-			for i := range *powerCuts {
-				if *powerOnly >= 0 && i != *powerOnly {
+			for i := range p.cuts {
+				if p.only >= 0 && i != p.only {
 					continue
 				}
-				rnd := rand.New(rand.NewPCG(seed, uint64(i)+1))
-				f := r.chooseFailure(rnd)
+				f := choose(r, rand.New(rand.NewPCG(seed, uint64(i)+1)))
 				t.Run(fmt.Sprint(i), func(t *testing.T) {
 					t.Log(f)
 					sum.add(r.fail(t, f))
 				})
 			}
-			t.Logf("%d power failures: %s", *powerCuts, sum)
+			t.Logf("%d power failures: %s", p.cuts, sum)
 		})
 	}
 }

@@ -91,38 +91,23 @@ func (d *Database) resizeWAL(size int64, op func() error) error {
 // Gone runs op, which takes the database away. To the log it stays what it was, until Replaced says what comes in its
 // place.
 func (d *Database) Gone(op func() error) error {
-	err := d.gone(op)
-	if d.locks != nil {
-		d.locks.Leave()
-	}
-	return err
-}
-
-func (d *Database) gone(op func() error) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if _, err := d.captureWAL(); err != nil {
-		return err
-	}
-	if err := op(); err != nil {
-		return err
-	}
-	d.wal.forget()
-	d.clean()
-	return d.reopen(dbfile.RoleDatabase)
+	return d.swap(op, func() error {
+		d.wal.forget()
+		d.clean()
+		return d.reopen(dbfile.RoleDatabase)
+	})
 }
 
 // Replaced runs op, which puts another file in the database's place or takes
 // it away, and commits the difference.
-func (d *Database) Replaced(op func() error) error {
-	err := d.replaced(op)
-	if d.locks != nil {
-		d.locks.Leave()
-	}
-	return err
-}
+func (d *Database) Replaced(op func() error) error { return d.swap(op, d.commitReplaced) }
 
-func (d *Database) replaced(op func() error) error {
+// swap runs op, which changes what file the database is, after the last of the one before is captured, and then what
+// follows. Who asks for locks asks for the new one's.
+func (d *Database) swap(op, then func() error) error {
+	if d.locks != nil {
+		defer d.locks.Leave() // without mu
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if _, err := d.captureWAL(); err != nil {
@@ -131,6 +116,10 @@ func (d *Database) replaced(op func() error) error {
 	if err := op(); err != nil {
 		return err
 	}
+	return then()
+}
+
+func (d *Database) commitReplaced() error {
 	if err := d.reopen(dbfile.RoleDatabase); err != nil {
 		return err
 	}
