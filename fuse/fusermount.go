@@ -39,7 +39,13 @@ func (f *fusermount) grace() time.Duration { return f.patience }
 // open takes dead mounts away first: nothing looks below them here. Who opens a database before the new mount is there is
 // found when it is, as with one who did before.
 func (f *fusermount) open(m *Mounts, cfg Config) error {
-	for _, g := range byDirectory(cfg) {
+	groups := byDirectory(cfg)
+	for _, g := range groups { // none is taken away before all can be
+		if _, _, err := deadAt(g.path); err != nil {
+			return err
+		}
+	}
+	for _, g := range groups {
 		if err := f.removeDead(g.path); err != nil {
 			return err
 		}
@@ -55,21 +61,27 @@ func (f *fusermount) open(m *Mounts, cfg Config) error {
 	return nil
 }
 
+// deadAt finds the topmost mount of a weir on path, and refuses one that may not be taken away.
+func deadAt(path string) (m mountInfo, ok bool, err error) {
+	at, err := resolve(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return m, false, nil
+	}
+	if err != nil {
+		return m, false, err
+	}
+	m, ok, err = mountAt(at)
+	if err != nil || !ok || !m.ours() {
+		return m, false, err
+	}
+	return m, true, checkReplaceable(path, m)
+}
+
 // removeDead takes the dead mounts of weirs on path away.
 func (f *fusermount) removeDead(path string) error {
 	for {
-		at, err := resolve(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		m, ok, err := mountAt(at)
-		if err != nil || !ok || !m.ours() {
-			return err
-		}
-		if err := checkReplaceable(path, m); err != nil {
+		m, ok, err := deadAt(path)
+		if err != nil || !ok {
 			return err
 		}
 		f.patience = uncoveredPatience

@@ -86,8 +86,8 @@ func preconditions() error {
 }
 
 func build(dir string) error {
-	if asUser() {
-		weirBinary = os.Getenv(asUserVar)
+	if built, is := fusetest.AsUser(); is {
+		weirBinary = built
 		return nil
 	}
 	weirBinary = filepath.Join(dir, "weir")

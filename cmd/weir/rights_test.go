@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"weir/fuse/fusetest"
 )
 
 // usersNode is a node whose directory belongs to a user without rights.
@@ -27,10 +29,10 @@ const notThere = "/dev/null"
 // A user without rights is told what is missing, and what to do; and the other way works.
 func TestWithoutRoot(t *testing.T) {
 	n := usersNode(t, "primary")
-	bare := usual
-	bare.fusermount3 = notThere
+	bare := fusetest.UsualUser
+	bare.Fusermount = notThere
 	mount := []string{weirBinary, "mount", "-addr", "", n.db, "--", "sqlite3", n.db, "PRAGMA journal_mode = WAL; CREATE TABLE t (x); INSERT INTO t VALUES (42); SELECT x FROM t"}
-	out, err := bare.command(t, mount...).CombinedOutput()
+	out, err := commandAs(t, bare, mount...).CombinedOutput()
 	for _, want := range []string{"this process may not mount: it lacks CAP_SYS_ADMIN", "there is no fusermount3 on the PATH", "hint: install fuse3", "run weir as root"} {
 		if err == nil || !strings.Contains(string(out), want) {
 			t.Errorf("got %v, %s, want it to have %q", err, out, want)
@@ -46,7 +48,7 @@ func TestWithoutRoot(t *testing.T) {
 	if !rightsOf().namespaces {
 		return
 	}
-	out, err = bare.command(t, append(advice, mount...)...).CombinedOutput()
+	out, err = commandAs(t, bare, append(advice, mount...)...).CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "\n42\n") {
 		t.Errorf("got %v, %s, want 42", err, out)
 	}
@@ -66,7 +68,7 @@ func TestWhyNotMounted(t *testing.T) {
 		}
 	}
 	where, err := exec.LookPath("fusermount3")
-	if err := errors.Join(err, copyProgram(powerless, where)); err != nil {
+	if err := errors.Join(err, fusetest.CopyProgram(powerless, where)); err != nil {
 		t.Fatal(err)
 	}
 	// changed is the directory when it is made, with .weir in it for the user.
@@ -76,24 +78,24 @@ func TestWhyNotMounted(t *testing.T) {
 			return errors.Join(os.Mkdir(own, 0o700), os.Chown(own, nobody, nobody), os.Chown(dir, uid, uid), os.Chmod(dir, mode))
 		}
 	}
-	with := func(change func(*userMachine)) userMachine {
-		u := usual
+	with := func(change func(*fusetest.User)) fusetest.User {
+		u := fusetest.UsualUser
 		change(&u)
 		return u
 	}
 	for name, tt := range map[string]struct {
-		machine userMachine
+		machine fusetest.User
 		dir     func(dir string) error
 		args    []string
 		want    []string
 	}{
-		"no device": {machine: with(func(u *userMachine) { u.device = 0 }), want: []string{"fusermount3 has refused", "modprobe fuse", "--device /dev/fuse"}},
-		"device of root's": {machine: with(func(u *userMachine) { u.device = 0o600 }),
+		"no device": {machine: with(func(u *fusetest.User) { u.Device = 0 }), want: []string{"fusermount3 has refused", "modprobe fuse", "--device /dev/fuse"}},
+		"device of root's": {machine: with(func(u *fusetest.User) { u.Device = 0o600 }),
 			want: []string{"fusermount3 has refused: failed to open /dev/fuse: Permission denied", "chmod 666 /dev/fuse"}},
-		"not setuid": {machine: with(func(u *userMachine) { u.fusermount3 = powerless }),
+		"not setuid": {machine: with(func(u *fusetest.User) { u.Fusermount = powerless }),
 			want: []string{"fusermount3 has refused: mount failed: Operation not permitted", where + " is not setuid root", "chmod u+s " + where}},
-		"no_new_privs": {machine: with(func(u *userMachine) { u.noNewPrivs = true }), want: []string{"Operation not permitted", "no_new_privs", "NoNewPrivileges=no"}},
-		"no name":      {machine: with(func(u *userMachine) { u.uid = 471147 }), dir: func(dir string) error { return os.Chown(dir, 471147, 471147) }, want: []string{"could not determine username", "/etc/passwd"}},
+		"no_new_privs": {machine: with(func(u *fusetest.User) { u.NoNewPrivs = true }), want: []string{"Operation not permitted", "no_new_privs", "NoNewPrivileges=no"}},
+		"no name":      {machine: with(func(u *fusetest.User) { u.UID = 471147 }), dir: func(dir string) error { return os.Chown(dir, 471147, 471147) }, want: []string{"could not determine username", "/etc/passwd"}},
 		"not writable": {dir: changed(nobody, 0o555), want: []string{"user has no write access to mountpoint", "give the directory to the user that weir runs as"}},
 		"sticky":       {dir: changed(1, 0o777|os.ModeSticky), want: []string{"not owned by user", "only its owner may mount"}},
 		"of another":   {dir: func(dir string) error { return os.Chown(dir, 1, 1) }, want: []string{"permission denied", "hint: run weir as root, or give the directory to the user that weir runs as"}},
@@ -101,8 +103,8 @@ func TestWhyNotMounted(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := usersNode(t, "primary")
-			if tt.machine == (userMachine{}) {
-				tt.machine = usual
+			if tt.machine == (fusetest.User{}) {
+				tt.machine = fusetest.UsualUser
 			}
 			if tt.dir != nil {
 				if err := tt.dir(n.dir); err != nil {
@@ -110,7 +112,7 @@ func TestWhyNotMounted(t *testing.T) {
 				}
 			}
 			args := append(append([]string{weirBinary, "mount", "-addr", ""}, tt.args...), n.db, "--", "true")
-			out, err := tt.machine.command(t, args...).CombinedOutput()
+			out, err := commandAs(t, tt.machine, args...).CombinedOutput()
 			if code := exitCodeOf(err); code != 1 {
 				t.Errorf("got exit code %d, want 1\n%s", code, out)
 			}
@@ -130,9 +132,9 @@ func TestMountOfUserForOthers(t *testing.T) {
 		t.Run(fmt.Sprint(all), func(t *testing.T) {
 			n := usersNode(t, "primary")
 			n.lead()
-			machine := usual
-			machine.allowOther = all
-			n.startWith(machine.command(t, weirBinary, "mount", "-config", n.conf).Args...)
+			machine := fusetest.UsualUser
+			machine.AllowOther = all
+			n.startWith(commandAs(t, machine, weirBinary, "mount", "-config", n.conf).Args...)
 			if got := strings.Contains(n.logged(), alone); got == all {
 				t.Errorf("got a log that says that %s: %v, want %v\n%s", alone, got, !all, n.logged())
 			}
