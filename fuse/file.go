@@ -91,8 +91,11 @@ func (f *databaseFile) Allocate(ctx context.Context, off, size uint64, mode uint
 
 var _ = (fs.FileFsyncer)((*databaseFile)(nil))
 
-// Fsync syncs the backing file.
+// Fsync syncs the backing file. The disk begins while capture gets ready.
 func (f *databaseFile) Fsync(_ context.Context, flags uint32) syscall.Errno {
+	if fd, ok := f.LoopbackFile.PassthroughFd(); ok {
+		unix.SyncFileRange(fd, 0, 0, unix.SYNC_FILE_RANGE_WRITE) // no more than a hint
+	}
 	f.d.SyncingDatabase()
 	errno := syncFile(f.LoopbackFile, flags)
 	if errno == 0 {

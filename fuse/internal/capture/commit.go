@@ -22,8 +22,8 @@ type change struct {
 
 	// read fills buf with the committed image of a page.
 	read func(pgno uint32, buf []byte) error
-	// packed returns what read would read, if it is packed; nil else. It may be nil.
-	packed func(pgno, pageSize uint32) *stream.Packed
+	// packed is what read would read, for pages for which that is done.
+	packed map[uint32]*stream.Packed
 
 	// still is asked when all images are read, and fails where they do not belong
 	// together; nil where nobody can have changed them meanwhile.
@@ -135,10 +135,8 @@ func (d *Database) appendPages(c change, u *undo, begin func() error, w **stream
 // page returns the sum of a page's committed image, and what writes that to the
 // log. Until then buf is in use.
 func (c *change) page(pgno uint32, buf []byte) (stream.PageCRC, func(*stream.TxnWriter) error, error) {
-	if c.packed != nil {
-		if p := c.packed(pgno, c.pageSize); p != nil {
-			return p.CRC, func(w *stream.TxnWriter) error { return w.WritePacked(p) }, nil
-		}
+	if p := c.packed[pgno]; p != nil {
+		return p.CRC, func(w *stream.TxnWriter) error { return w.WritePacked(p) }, nil
 	}
 	if err := c.read(pgno, buf); err != nil {
 		return 0, nil, fmt.Errorf("page %d: %w", pgno, err)

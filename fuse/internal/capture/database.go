@@ -52,8 +52,6 @@ type Database struct {
 	log    *stream.Log
 	look   *looker
 
-	prepare *preparer
-
 	closing    chan struct{}  // closed by Close
 	background sync.WaitGroup // of what ends then
 
@@ -87,6 +85,8 @@ type Database struct {
 	wal   wal      // guarded by mu
 	dirty dirtySet // guarded by mu
 
+	packer stream.Packer // guarded by mu
+
 	passed     passed   // guarded by mu
 	activity   activity // guarded by mu
 	passAtOnce bool     // see Options
@@ -104,7 +104,7 @@ var _ = (stream.Database)((*Database)(nil))
 // up to date with it. The database need not exist yet. No process may have it
 // open, and a hot journal must have been rolled back.
 func Open(root *os.Root, name string, opt Options) (*Database, error) {
-	d := &Database{root: root, name: name, path: opt.Path, logger: opt.Logger, intercepted: opt.Intercepted, passAtOnce: opt.PassAtOnce, locks: opt.Locks, said: make(map[string]bool), idle: make(chan struct{}), closing: make(chan struct{}), prepare: startPreparer()}
+	d := &Database{root: root, name: name, path: opt.Path, logger: opt.Logger, intercepted: opt.Intercepted, passAtOnce: opt.PassAtOnce, locks: opt.Locks, said: make(map[string]bool), idle: make(chan struct{}), closing: make(chan struct{})}
 	if d.path == "" {
 		d.path = name
 	}
@@ -112,7 +112,6 @@ func Open(root *os.Root, name string, opt Options) (*Database, error) {
 		d.logger = slog.New(slog.DiscardHandler)
 	}
 	if err := d.open(opt.Log); err != nil {
-		d.prepare.stop()
 		d.closeFiles()
 		return nil, fmt.Errorf("open %s: %w", d.path, err)
 	}
@@ -208,7 +207,6 @@ func (d *Database) Log() *stream.Log { return d.log }
 // Open need not read the database, and closes the log. The mount must be gone.
 func (d *Database) Close() error {
 	d.look.stop()
-	d.prepare.stop()
 	close(d.closing)
 	d.background.Wait()
 	d.mu.Lock()

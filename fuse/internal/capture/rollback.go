@@ -19,42 +19,6 @@ type journalID [16]byte
 // (https://www.sqlite.org/fileformat.html#the_rollback_journal).
 const journalIDOffset = 12
 
-// dirtySet is the pages written since the last commit or rollback, while the
-// database is not in WAL mode.
-type dirtySet struct {
-	pages map[uint32]struct{}
-	// all says that the page size was not known, or the whole file replaced.
-	all bool
-	// resized says that the file's size was set.
-	resized bool
-	// journal is the journal under which the pages were written; zero where
-	// they were written without one (cp, journal_mode=OFF or MEMORY).
-	journal journalID
-
-	// copiers are the handles that wrote without a journal and without SQLite's
-	// locks, as cp does, and have neither synced nor closed the file since. nil
-	// is who set the file's size, by a handle that is not known.
-	copiers map[io.WriterAt]struct{}
-	// last is the handle of the last write without a journal.
-	last io.WriterAt
-}
-
-func (s *dirtySet) empty() bool { return len(s.pages) == 0 && !s.all && !s.resized }
-
-// add notes a write of n bytes at off.
-func (s *dirtySet) add(off, n int64, pageSize uint32) {
-	if pageSize == 0 {
-		s.all = true
-		return
-	}
-	if s.pages == nil {
-		s.pages = make(map[uint32]struct{})
-	}
-	for at := off / int64(pageSize); at*int64(pageSize) < off+n; at++ {
-		s.pages[uint32(at)+1] = struct{}{}
-	}
-}
-
 // Write writes p to the database file through w, after what it would
 // overwrite is captured.
 func (d *Database) Write(w io.WriterAt, p []byte, off int64) (int, error) {
@@ -68,23 +32,17 @@ func (d *Database) Write(w io.WriterAt, p []byte, off int64) (int, error) {
 	if !checkpoint {
 		d.writes(w, p, off)
 	}
-	n, err := w.WriteAt(p, off)
-	if err != nil {
-		d.prepare.forget()
-	}
-	return n, err
+	return w.WriteAt(p, off)
 }
 
 // writes notes that p is about to be written.
 func (d *Database) writes(w io.WriterAt, p []byte, off int64) {
 	d.dirty.add(off, int64(len(p)), d.sums.PageSize())
 	if d.dirty.journal == (journalID{}) {
-		d.prepare.forget()
 		d.unjournaled(w)
 		signal(d.look.dirty)
 		return
 	}
-	d.prepare.wrote(p, off, d.sums.PageSize())
 	signal(d.look.journaled)
 }
 
@@ -102,8 +60,7 @@ func (d *Database) Truncate(size int64, op func() error) error {
 	if checkpoint {
 		return d.endCheckpoint(op)
 	}
-	d.dirty.resized = true
-	d.prepare.forget()
+	d.dirty.resized, d.dirty.packed = true, nil
 	if d.dirty.journal == (journalID{}) {
 		d.copying(nil)
 	}
@@ -214,7 +171,6 @@ func (d *Database) commitDirty() *undo {
 // clean says that no page is dirty any more.
 func (d *Database) clean() {
 	d.dirty = dirtySet{}
-	d.prepare.forget()
 	close(d.idle)
 	d.idle = make(chan struct{})
 }
@@ -228,8 +184,9 @@ func (d *Database) dirtyChange() (change, error) {
 	if err != nil {
 		return change{}, err
 	}
-	c := change{pageSize: pageSize, size: size, read: d.readDatabase(pageSize), packed: d.prepare.packed}
+	c := change{pageSize: pageSize, size: size, read: d.readDatabase(pageSize), packed: d.dirty.packed}
 	if d.dirty.all || pageSize != d.sums.PageSize() {
+		c.packed = nil
 		c.pages = span(1, size, pageSize)
 		return c, nil
 	}

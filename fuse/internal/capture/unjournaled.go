@@ -122,10 +122,6 @@ func (d *Database) Released(w io.WriterAt) {
 	}
 }
 
-// SyncingDatabase says that the database file is about to be synced, as SQLite
-// does when a transaction is whole.
-func (d *Database) SyncingDatabase() { d.prepare.pack() }
-
 // SyncedDatabase says that the database file was synced through w; the reply to
 // who asked for it waits. SQLite syncs it when the transaction is whole, before
 // it unlocks it. Others may sync it at any time.
