@@ -25,6 +25,7 @@ func runBenchFloor(ctx context.Context, args []string, _ stdio) error {
 	if err := passthrough.UnmarshalText([]byte(args[1])); err != nil {
 		return usageError{err}
 	}
+	useProcessors()
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	return fuse.ServePlain(ctx, args[0], passthrough != fuse.PassthroughOff)
