@@ -29,6 +29,26 @@ func BenchmarkApply(b *testing.B) {
 	}
 }
 
+// BenchmarkBacklog is BenchmarkApply for transactions of which a hundred are here at a time.
+func BenchmarkBacklog(b *testing.B) {
+	for _, n := range []int{1, 3, 25} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			s := newScribbler(b, 1000)
+			b.SetBytes(int64(n) * benchPageSize)
+			b.ReportAllocs()
+			for done := 0; done < b.N; {
+				b.StopTimer()
+				var payloads [][]byte
+				for ; len(payloads) < 100 && done < b.N; done++ {
+					payloads = append(payloads, bytes.Clone(s.transaction(n)))
+				}
+				b.StartTimer()
+				s.r.mustApplyAll(payloads...)
+			}
+		})
+	}
+}
+
 const benchPageSize = 4096
 
 // scribbler makes transactions that have no meaning to SQLite, for a replica of its own.
