@@ -97,9 +97,13 @@ func (a *acks) send(ctx context.Context, o ackOf) {
 		return
 	}
 	a.f.opt.Credentials.authorize(req)
+	began := time.Now()
 	resp, err := a.client.Do(req)
 	if err != nil {
 		return
+	}
+	if s, ok := parseStanding(resp.Header.Get(standingHeader)); ok {
+		a.f.r.Told(s, began)
 	}
 	io.Copy(io.Discard, io.LimitReader(resp.Body, 1<<10)) // so that the connection is used again
 	resp.Body.Close()

@@ -18,6 +18,8 @@ type sink struct {
 	took chan struct{}
 }
 
+func (*sink) Told(Standing, time.Time) {}
+
 func (s *sink) Pos() (string, Pos) { return s.id, s.pos }
 func (s *sink) Sums() *Sums        { return nil }
 func (s *sink) Adopt(_ context.Context, l Lineage, _ []string) error {

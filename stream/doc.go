@@ -108,7 +108,7 @@
 // chain of replicas lags add up. It waits for nothing but the log. A follower
 // answers some by POST /stream/ack, beside the stream, with its own position,
 // so that the upstream can say how far its followers are, and with who follows it
-// in turn ([Followers]). Nothing else depends on that: a stream is taken as well by who never acknowledges. A follower may also
+// in turn ([Followers]), and is told how it stands ([Standing]). Nothing else depends on that: a stream is taken as well by who never acknowledges. A follower may also
 // name itself as it asks, by ?name=: then the upstream's status misses it when it
 // has gone.
 //

@@ -32,6 +32,9 @@ func TestStatusOfFollowersBelow(t *testing.T) {
 	}
 	stop()
 	awaitStatus(t, s, "it missed", func(st Status) bool {
+		if len(st.Streams) != 1 {
+			return false
+		}
 		f := st.Streams[0]
 		return len(f.Streams) == 0 && len(f.Gone) == 1 && f.Gone[0].Name == "last" && f.Gone[0].Pos == pos
 	})

@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -40,6 +41,8 @@ type model struct {
 	moved         chan struct{} // closed and replaced when the above changes
 	deltas        int           // snapshots and deltas completed
 	took          int           // pages that came in them
+
+	standing atomic.Pointer[Standing] // the last that was told
 
 	onPage  func()                 // called in Snapshot before each page, unlocked
 	onApply func(p []byte) []byte  // garbles a page that is applied
@@ -351,6 +354,9 @@ func (m *model) Heard(h Heartbeat) error {
 	m.change()
 	return m.doubt
 }
+
+// Told takes no lock: it comes also while a transaction is applied.
+func (m *model) Told(s Standing, _ time.Time) { m.standing.Store(&s) }
 
 func (m *model) SetConnected(up bool, err error) {
 	m.mu.Lock()

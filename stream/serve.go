@@ -154,6 +154,7 @@ func (s *Server) begin(f *follower, req request, body io.Reader) (*LogReader, er
 	}
 	// Sizes are for those who get pages: to ask the database now would wait for a transaction that it captures.
 	f.header()
+	f.conn.w.Header().Set(standingHeader, standingAt(req.pos, f.log, time.Now()).String())
 	return reader, f.hello(hello{SnapshotHeader: SnapshotHeader{Pos: req.pos}})
 }
 

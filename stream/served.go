@@ -71,27 +71,30 @@ func (s *Server) acknowledge(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	if !s.noteAck(q.Get("path"), q.Get("stream"), ack{pos, TXID(of), time.Unix(0, at), now, below}) {
+	d, c := s.noteAck(q.Get("path"), q.Get("stream"), ack{pos, TXID(of), time.Unix(0, at), now, below})
+	if d == nil {
 		http.Error(w, "no such stream", http.StatusNotFound)
 		return
 	}
+	w.Header().Set(standingHeader, c.standing(d.db.Log(), now).String())
 	w.WriteHeader(http.StatusNoContent)
 }
 
-func (s *Server) noteAck(path, token string, a ack) bool {
+// noteAck returns whose ack it was, as it is then; nil where there is no such stream.
+func (s *Server) noteAck(path, token string, a ack) (*served, connected) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	d := s.dbs[path]
 	if d == nil {
-		return false
+		return nil, connected{}
 	}
 	for c := range d.open {
 		if c.token == token {
 			c.acked = a
-			return true
+			return d, *c
 		}
 	}
-	return false
+	return nil, connected{}
 }
 
 // Followers returns who follows the database at path, for [FollowOptions].
@@ -132,7 +135,7 @@ func (c *connected) status(l *Log, now time.Time) StreamStatus {
 	published := l.Published().TXID
 	switch {
 	case st.Pos == Pos{}, st.Pos.TXID >= published:
-	case st.Pos.TXID >= c.acked.of && now.Sub(c.acked.arrived) < fresh: // the log has only just moved on
+	case st.Pos.TXID >= c.acked.of && now.Sub(c.acked.at) < fresh: // the log has only just moved on
 		st.Lag = max(0, c.acked.arrived.Sub(c.acked.at))
 	default:
 		st.LagTxns, st.Bytes = uint64(published-st.Pos.TXID), l.bytesAfter(st.Pos.TXID)
@@ -142,14 +145,14 @@ func (c *connected) status(l *Log, now time.Time) StreamStatus {
 }
 
 // lag is for how long the follower has not had all, at most: since the first transaction that it lacks was committed, by the
-// primary's clock, which may be another's, or since it was last heard to have all, or since it came.
+// primary's clock, which may be another's, or since it was last heard to have all. Where neither is known, since it came.
 func (c *connected) lag(missing, now time.Time) time.Duration {
-	had := c.since
-	if c.acked.pos.TXID >= c.acked.of && !c.acked.arrived.IsZero() {
+	had := missing
+	if c.acked.pos.TXID >= c.acked.of && c.acked.at.After(had) {
 		had = c.acked.at
 	}
-	if missing.After(had) {
-		had = missing
+	if had.IsZero() {
+		had = c.since
 	}
 	return max(0, now.Sub(had))
 }

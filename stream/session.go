@@ -26,6 +26,9 @@ type session struct {
 
 	acks *acks
 
+	standing string    // as the upstream said it with its answer, "" where it did not
+	asked    time.Time // for that
+
 	id     string         // of the upstream's database; "" before hello
 	snap   SnapshotWriter // until a snapshot or delta is done
 	page   []byte         // of the page size while there is snap
@@ -46,6 +49,7 @@ func (f *following) session(ctx context.Context) error {
 		req.Body = dog.watchSent(req.Body)
 	}
 	client := f.httpClient()
+	asked := time.Now()
 	resp, err := client.Do(req)
 	if err != nil {
 		return dog.explain(ctx, explainDo(err))
@@ -58,7 +62,7 @@ func (f *following) session(ctx context.Context) error {
 	acks := f.startAcks(ctx, client, resp)
 	got := readAhead(dog)
 	defer func() { cancel(nil); acks.wait(); got.Close() }()
-	s := &session{f: f, r: f.r, ctx: ctx, acks: acks, in: recordReader{r: got}, got: got}
+	s := &session{f: f, r: f.r, ctx: ctx, acks: acks, standing: resp.Header.Get(standingHeader), asked: asked, in: recordReader{r: got}, got: got}
 	err = s.run(from)
 	if s.snap != nil {
 		err = errors.Join(err, s.snap.Abort())
@@ -117,6 +121,9 @@ func (s *session) hello(from Pos) error {
 		return s.beginSnapshot(h)
 	}
 	s.r.SetConnected(true, nil)
+	if st, ok := parseStanding(s.standing); ok {
+		s.r.Told(st, s.asked)
+	}
 	s.f.opt.Logger.Info("connected", "pos", h.Pos)
 	return nil
 }

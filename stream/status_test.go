@@ -102,3 +102,52 @@ func TestAckRefused(t *testing.T) {
 	}
 	awaitStream(t, s, "the same", func(st StreamStatus) bool { return st.Pos == before.Pos })
 }
+
+// A follower that comes back is behind since what it lacks was committed, and is told so. So is one on a line on which all
+// takes long.
+func TestStatusOfReturned(t *testing.T) {
+	up, down := pair(t)
+	s, url := serve(t, up)
+	stop := follow(t, url, down)
+	down.waitPos(up.log.Published())
+	awaitStream(t, s, "all acknowledged", func(st StreamStatus) bool { return st.Pos == up.log.Published() && !st.AckedAt.IsZero() })
+	stop()
+	up.commitRandom(newRand(t))
+	committed := time.Now()
+	time.Sleep(1200 * time.Millisecond)
+	applying := make(chan struct{})
+	apply := sync.OnceFunc(func() { close(applying) })
+	down.onApply = func(p []byte) []byte { <-applying; return p }
+	follow(t, url, down)
+	t.Cleanup(apply)
+	awaited := func(lag time.Duration) bool {
+		return lag >= 1200*time.Millisecond && lag <= time.Since(committed)+time.Millisecond
+	}
+	awaitStream(t, s, "a lag since the commit", func(st StreamStatus) bool { return st.LagTxns == 1 && awaited(st.Lag) })
+	awaitStream(t, s, "that it was told the same", func(StreamStatus) bool {
+		told := down.standing.Load()
+		return told != nil && told.TXID == up.log.Published().TXID && awaited(told.Lag) && told.Bytes > 0
+	})
+	apply()
+	awaitStream(t, s, "no lag", func(st StreamStatus) bool { return st.LagTxns == 0 && st.Lag < time.Second })
+
+	now := time.Now()
+	c := &connected{acked: ack{pos: testPos(3), of: 3, at: now.Add(-8 * time.Second), arrived: now}}
+	c.acked.pos.TXID = up.log.Published().TXID - 1
+	c.acked.of = c.acked.pos.TXID
+	if st := c.status(up.log, now); st.LagTxns != 1 || st.Bytes == 0 || st.Lag < time.Second || st.Lag > 8*time.Second {
+		t.Errorf("got %+v of a follower that had all 8s ago, want it one transaction behind, since then or since that was committed", st)
+	}
+}
+
+func TestStandingText(t *testing.T) {
+	want := Standing{time.Unix(5, 7), 3, time.Second, 99}
+	if got, ok := parseStanding(want.String()); !ok || got != want {
+		t.Errorf("got %+v, %t, want %+v", got, ok, want)
+	}
+	for _, text := range []string{"", "x", "1 2 3", "1 -2 3 4", "1 2 -3 4", "1 2 3 -4"} {
+		if got, ok := parseStanding(text); ok {
+			t.Errorf("%q: got %+v", text, got)
+		}
+	}
+}

@@ -36,7 +36,7 @@ type Database interface {
 	Via() []string
 }
 
-// Replica is what [Follow] feeds. Its methods are called by one goroutine.
+// Replica is what [Follow] feeds. Its methods are called by one goroutine, but for Told.
 type Replica interface {
 	// Pos returns the identity of the database and its position. A zero
 	// position with no Sums is a replica that has nothing yet; with Sums it is
@@ -63,6 +63,10 @@ type Replica interface {
 	// Heard tells of a heartbeat. An error that is ErrPosMismatch says that the
 	// replica's pages are not what Sums should have: Follow asks for a delta.
 	Heard(Heartbeat) error
+
+	// Told tells how the replica stands, as the upstream answered to what was asked at a time. It is called by another
+	// goroutine than the rest. An upstream may not say it.
+	Told(s Standing, asked time.Time)
 
 	// SetConnected tells that the stream has begun, or why it ended.
 	SetConnected(bool, error)

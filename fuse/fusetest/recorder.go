@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"syscall"
+	"time"
 
 	"weir/stream"
 )
@@ -208,6 +209,9 @@ func (s *recorderSnapshot) Abort() error { return nil }
 
 // Heard implements [stream.Replica].
 func (r *Recorder) Heard(stream.Heartbeat) error { return nil }
+
+// Told implements [stream.Replica].
+func (*Recorder) Told(stream.Standing, time.Time) {}
 
 // SetConnected implements [stream.Replica].
 func (r *Recorder) SetConnected(connected bool, _ error) {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"time"
 
 	"weir/stream"
 )
@@ -62,6 +63,7 @@ func (c *copying) Pos() (string, stream.Pos)                             { retur
 func (c *copying) Sums() *stream.Sums                                    { return nil }
 func (c *copying) Adopt(context.Context, stream.Lineage, []string) error { return nil }
 func (c *copying) Heard(stream.Heartbeat) error                          { return nil }
+func (c *copying) Told(stream.Standing, time.Time)                       {}
 func (c *copying) Apply(ctx context.Context, _ io.Reader, _ int64, _ stream.More) error {
 	return context.Cause(ctx)
 }

@@ -81,7 +81,7 @@ func Open(root *os.Root, name string, opt Options) (*Database, error) {
 	d := &Database{
 		root: root, name: name, path: opt.Path, logger: opt.Logger, checkpointFrames: opt.CheckpointFrames,
 		ready: make(chan struct{}), kick: make(chan struct{}, 1), stopping: make(chan struct{}), tailLock: make(chan struct{}, 1),
-		upstream: upstream{url: opt.Upstream, heardAt: time.Now(), caughtUp: time.Now()},
+		upstream: upstream{url: opt.Upstream, heardAt: time.Now(), sentAt: time.Now(), caughtUp: time.Now()},
 	}
 	if d.path == "" {
 		d.path = name

@@ -53,7 +53,7 @@ func TestScrub(t *testing.T) {
 	var said bytes.Buffer
 	r.logger = slog.New(slog.NewTextHandler(&said, nil))
 	r.scrubAll()
-	if err := r.Heard(stream.Heartbeat{Pos: s.pos}); err != nil || said.Len() > 0 {
+	if err := r.Heard(stream.Heartbeat{At: time.Now(), Pos: s.pos}); err != nil || said.Len() > 0 {
 		t.Fatalf("got %v, %q for a sound database", err, &said)
 	}
 	last := uint32(len(s.state) / s.pageSize)
@@ -69,7 +69,7 @@ func TestScrub(t *testing.T) {
 		if n := strings.Count(said.String(), "page="); n != 1 || !strings.Contains(said.String(), "page="+strconv.Itoa(int(pgno))+" ") {
 			t.Errorf("page %d: got %q, want it to be named once", pgno, &said)
 		}
-		if err := r.Heard(stream.Heartbeat{Pos: s.pos}); !errors.Is(err, stream.ErrPosMismatch) {
+		if err := r.Heard(stream.Heartbeat{At: time.Now(), Pos: s.pos}); !errors.Is(err, stream.ErrPosMismatch) {
 			t.Errorf("page %d: got %v, want doubt", pgno, err)
 		}
 		have := r.Sums()
@@ -81,7 +81,7 @@ func TestScrub(t *testing.T) {
 		if err := r.snapshotOf(s, r.log.ID(), s.state, s.pos, have); err != nil {
 			t.Fatal(err)
 		}
-		if err := r.Heard(stream.Heartbeat{Pos: s.pos}); err != nil {
+		if err := r.Heard(stream.Heartbeat{At: time.Now(), Pos: s.pos}); err != nil {
 			t.Errorf("page %d: got %v after the delta", pgno, err)
 		}
 		r.wantState(s)
@@ -103,12 +103,12 @@ func TestScrubOverwritten(t *testing.T) {
 	r = r.reopen()
 	r.rot(1) // the file's change counter is in it
 	r.scrubAll()
-	if err := r.Heard(stream.Heartbeat{}); !errors.Is(err, stream.ErrPosMismatch) {
+	if err := r.Heard(stream.Heartbeat{At: time.Now()}); !errors.Is(err, stream.ErrPosMismatch) {
 		t.Fatalf("got %v, want doubt", err)
 	}
 	s.grow(3)
 	r.apply(s.payloads[len(s.payloads)-1])
-	if err := r.Heard(stream.Heartbeat{}); err != nil {
+	if err := r.Heard(stream.Heartbeat{At: time.Now()}); err != nil {
 		t.Errorf("got %v, want none: page 1 was written", err)
 	}
 	r.wantState(s)
@@ -123,12 +123,12 @@ func TestScrubBeside(t *testing.T) {
 	r.apply(s.payloads...)
 	for end := time.Now().Add(time.Second); time.Now().Before(end); {
 		r.apply(s.churn())
-		if err := r.Heard(stream.Heartbeat{}); err != nil {
+		if err := r.Heard(stream.Heartbeat{At: time.Now()}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	r.rot(2)
-	for end := time.Now().Add(30 * time.Second); r.Heard(stream.Heartbeat{}) == nil; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); r.Heard(stream.Heartbeat{At: time.Now()}) == nil; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("a damaged page is not found")
 		}

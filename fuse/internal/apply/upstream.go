@@ -10,8 +10,12 @@ import (
 	"weir/stream"
 )
 
-// overdue is for how long nothing may be heard of the upstream before what it has is in doubt: some heartbeats.
-const overdue = 3 * time.Second
+const (
+	// overdue is for how long nothing may be heard of the upstream before what it has is in doubt: some heartbeats.
+	overdue = 3 * time.Second
+	// slow is from when on a heartbeat has been on its way for so long that the replica counts as behind.
+	slow = time.Second
+)
 
 // upstream is what a replica knows of the database that it follows.
 type upstream struct {
@@ -21,6 +25,9 @@ type upstream struct {
 	pos       stream.Pos // as last heard
 	connected bool
 	heardAt   time.Time     // when; before, when weir started
+	sentAt    time.Time     // when that was sent, by the replica's clock; the same while that is not known
+	clock     clock         // the upstream's, on this connection
+	told      stream.TXID   // what it had when it last said how the replica stands: what is heard may be older
 	behind    time.Duration // the upstream's own lag, then
 	bytes     int64         // of its log that were to be applied, then
 	caughtUp  time.Time     // when the replica was last known to have all that the upstream had
@@ -54,32 +61,59 @@ func (d *Database) Via() []string {
 func (u *upstream) heard(h stream.Heartbeat, own stream.Pos, now time.Time) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	sent := u.clock.sent(h.At, now)
 	switch {
-	case own.TXID >= h.Pos.TXID, u.fresh(now) && own.TXID >= u.pos.TXID: // in that case the upstream has only just moved on
-		u.caughtUp = now
-	case own.TXID >= u.pos.TXID:
-		u.caughtUp = u.heardAt
+	case own.TXID >= h.Pos.TXID:
+		u.hadAll(sent)
+	case u.pos == stream.Pos{}, own.TXID < u.pos.TXID: // nothing was heard before, or it was behind already
+	case u.fresh(now): // the upstream has only just moved on
+		u.hadAll(sent)
+	default:
+		u.hadAll(u.sentAt)
 	}
-	u.pos, u.behind, u.bytes, u.heardAt = h.Pos, h.Lag, h.Behind, now
+	u.pos, u.behind, u.bytes, u.heardAt, u.sentAt = h.Pos, h.Lag, h.Behind, now, sent
 }
+
+// tell notes how the replica stands, as the upstream answered to what was asked at a time.
+func (u *upstream) tell(s stream.Standing, own stream.Pos, asked time.Time) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.clock.answered(s.At, asked)
+	at := asked
+	if u.clock.known {
+		at = u.clock.own(s.At)
+	}
+	if u.told = s.TXID; own.TXID < s.TXID {
+		u.caughtUp, u.bytes = at.Add(-s.Lag), s.Bytes
+	}
+}
+
+// hadAll notes that the replica had all at a time. The caller holds mu.
+func (u *upstream) hadAll(at time.Time) {
+	if at.After(u.caughtUp) {
+		u.caughtUp = at
+	}
+}
+
+// has is what the upstream has, as far as is known. The caller holds mu.
+func (u *upstream) has() stream.TXID { return max(u.pos.TXID, u.told) }
 
 // fresh tells whether what was last heard still counts. The caller holds mu.
 func (u *upstream) fresh(now time.Time) bool { return u.connected && now.Sub(u.heardAt) < overdue }
 
 // lag is for how long the replica has been behind, and what it follows was, when last heard. Where the upstream is
-// silent the replica may be behind since then. The caller holds mu.
+// silent, or what it says has been on its way for long, the replica may be behind since that was said. The caller holds mu.
 func (u *upstream) lag(own stream.Pos, now time.Time) time.Duration {
 	switch {
-	case own.TXID < u.pos.TXID:
-		return now.Sub(u.caughtUp) + u.behind
-	case u.fresh(now):
+	case own.TXID < u.has():
+		return max(0, now.Sub(u.caughtUp)) + u.behind
+	case u.fresh(now) && u.heardAt.Sub(u.sentAt) < slow:
 		return u.behind
 	}
-	return now.Sub(u.heardAt) + u.behind
+	return now.Sub(u.sentAt) + u.behind
 }
 
-// Heard implements [stream.Replica]. The upstream's clock is not used: clocks differ, and a lag is
-// measured by one.
+// Heard implements [stream.Replica].
 func (d *Database) Heard(h stream.Heartbeat) error {
 	d.mu.RLock()
 	own, lost := d.pos, slices.Sorted(maps.Keys(d.lost))
@@ -91,10 +125,18 @@ func (d *Database) Heard(h stream.Heartbeat) error {
 	return nil
 }
 
+// Told implements [stream.Replica].
+func (d *Database) Told(s stream.Standing, asked time.Time) {
+	d.upstream.tell(s, d.log.Published(), asked)
+}
+
 // SetConnected implements [stream.Replica].
 func (d *Database) SetConnected(connected bool, err error) {
 	d.upstream.mu.Lock()
 	defer d.upstream.mu.Unlock()
+	if connected {
+		d.upstream.clock, d.upstream.told = clock{}, 0 // it may be another server
+	}
 	d.upstream.connected = connected
 	d.upstream.faults.Note(err, time.Now())
 }
@@ -129,8 +171,8 @@ func (u *upstream) status(s *stream.Status) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	s.Upstream, s.UpstreamPos, s.Connected, s.Lag = u.url, u.pos, u.connected, u.lag(s.Pos, time.Now())
-	if s.Pos.TXID < u.pos.TXID {
-		s.LagTxns, s.LagBytes = uint64(u.pos.TXID-s.Pos.TXID), u.bytes
+	if has := u.has(); s.Pos.TXID < has {
+		s.LagTxns, s.LagBytes = uint64(has-s.Pos.TXID), u.bytes
 	}
 	s.SnapshotPage, s.SnapshotPages = u.page, u.pages
 	u.faults.Report(s)
