@@ -72,8 +72,11 @@ func mountHint(err error) error {
 	return err
 }
 
+// passAtOnce is not empty in a binary for tests; see [fuse.Config]. The linker sets it.
+var passAtOnce string
+
 func fuseConfig(conf *config, by *stream.Server, log *slog.Logger) (c fuse.Config, err error) {
-	c = fuse.Config{Logger: log, Passthrough: conf.Passthrough, Instance: by.Instance(), Followers: by.Followers, Guard: guardCommand}
+	c = fuse.Config{Logger: log, Passthrough: conf.Passthrough, Instance: by.Instance(), Followers: by.Followers, Guard: guardCommand, PassAtOnce: passAtOnce != ""}
 	if c.Name, err = os.Hostname(); err != nil {
 		log.Warn("replicas here have no names at their upstreams, only addresses", "err", err)
 	}

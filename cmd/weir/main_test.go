@@ -91,7 +91,7 @@ func build(dir string) error {
 		return nil
 	}
 	weirBinary = filepath.Join(dir, "weir")
-	args := append(append([]string{"build"}, buildFlags...), "-o", weirBinary, ".")
+	args := append(append([]string{"build"}, buildFlags...), "-ldflags", "-X main.passAtOnce=yes", "-o", weirBinary, ".")
 	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
 		return fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, out)
 	}

@@ -59,7 +59,7 @@ func (n *node) givesUp() (ended bool) {
 		}
 		return errors.New("neither")
 	})
-	if log := n.logged(); ended && !strings.Contains(log, "not an SQLite database") && !strings.Contains(log, "roll back the unfinished transaction") {
+	if log := n.logged(); ended && !strings.Contains(log, "is no SQLite database") && !strings.Contains(log, "roll back the unfinished transaction") {
 		n.t.Errorf("got exit code %d, want the reason\n%s", n.exitCode(), log)
 	}
 	return ended
