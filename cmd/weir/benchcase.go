@@ -40,6 +40,17 @@ func (i inserts) args(pace float64) []string {
 	return []string{i.mode, i.synchronous, fmt.Sprint(i.rows), fmt.Sprint(pace)}
 }
 
+// mode is the journal mode that is written in, "" where nothing is.
+func (c benchCase) mode() string {
+	switch {
+	case c.writer != nil:
+		return c.writer.mode
+	case c.job == "insert":
+		return c.args[0]
+	}
+	return ""
+}
+
 var (
 	inWAL    = inserts{"WAL", "NORMAL", 1}
 	inserted = []inserts{

@@ -77,6 +77,9 @@ func (c *benchCatchUp) median(value func(absenceTurn) float64) float64 {
 
 // takeAbsence writes while the replica is away, and has it catch up.
 func (b *bench) takeAbsence(ctx context.Context, a absence) (c absenceTurn, err error) {
+	if err := b.setMode(ctx, benchPrimary, a.written.mode); err != nil {
+		return c, err
+	}
 	for _, alone := range []bool{false, true} { // it has all, and goes
 		if err := b.settle(ctx, alone); err != nil {
 			return c, err

@@ -93,6 +93,11 @@ func (b *bench) settle(ctx context.Context, alone bool) error {
 
 // takeTurn has the workers of a case do their job in one place, and the writer beside them at a pace.
 func (b *bench) takeTurn(ctx context.Context, c benchCase, place string, pace float64) (t turn, err error) {
+	if mode := c.mode(); mode != "" {
+		if err := b.setMode(ctx, writesFor(place), mode); err != nil {
+			return t, err
+		}
+	}
 	if err := b.settle(ctx, c.alone); err != nil {
 		return t, err
 	}
@@ -121,6 +126,13 @@ func (b *bench) takeTurn(ctx context.Context, c benchCase, place string, pace fl
 		}
 	}
 	return c.turn(works), err
+}
+
+// setMode has a process of its own set the journal mode, as one that ran before: how
+// Weir has a database written is decided when it is opened.
+func (b *bench) setMode(ctx context.Context, place, mode string) error {
+	_, err := runBenchWorker(ctx, "mode", b.db(place), mode)
+	return err
 }
 
 // turn sums up what the workers of a case did.

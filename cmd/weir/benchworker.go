@@ -37,6 +37,7 @@ PRAGMA journal_mode = WAL;`
 // runBenchWorkerJob runs one job on one database and says what it did:
 //
 //	newest DB                                   the newest row written, as a number of operations
+//	mode DB MODE                                nothing, and leaves the database in a journal mode
 //	point DB MMAP FOR                           rows read by their key; MMAP is "mmap" or nothing
 //	scan DB MMAP FOR                            rows read by scans of the table
 //	insert DB MODE SYNCHRONOUS ROWS PACE FOR    transactions of so many rows, PACE a second; 0: as many as it can
@@ -58,6 +59,8 @@ func runBenchWorkerJob(ctx context.Context, args []string, std stdio) error {
 	switch job, args := args[0], args[2:]; {
 	case job == "newest" && len(args) == 0:
 		err = conn.QueryRowContext(ctx, "SELECT max(id) FROM growing").Scan(&w.Ops)
+	case job == "mode" && len(args) == 1:
+		_, err = conn.ExecContext(ctx, "PRAGMA journal_mode = "+args[0])
 	case job == "point" && len(args) == 2:
 		err = w.readPoints(ctx, conn, args)
 	case job == "scan" && len(args) == 2:
