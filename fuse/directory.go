@@ -221,9 +221,9 @@ func (d *directory) readAt(name string, b []byte, off int64) error {
 	return errors.Join(err, f.Close())
 }
 
-// opened makes the handle for a file that an app opened or created; mode is its
-// node's.
-func (d *directory) opened(f *fusefs.LoopbackFile, db *capture.Database, role dbfile.Role, mode *ioMode) (fusefs.FileHandle, uint32, syscall.Errno) {
+// opened makes the handle for a file that an app opened or created with flags; mode
+// is its node's.
+func (d *directory) opened(f *fusefs.LoopbackFile, db *capture.Database, role dbfile.Role, mode *ioMode, flags uint32) (fusefs.FileHandle, uint32, syscall.Errno) {
 	switch {
 	case d.readOnly:
 		return replicaFile{openFile{f}}, fuse.FOPEN_NOFLUSH | fuse.FOPEN_KEEP_CACHE, 0
@@ -236,7 +236,7 @@ func (d *directory) opened(f *fusefs.LoopbackFile, db *capture.Database, role db
 	}
 	switch role {
 	case dbfile.RoleDatabase:
-		return d.openedDatabase(f, db, mode)
+		return d.openedDatabase(f, db, mode, flags)
 	case dbfile.RoleWAL, dbfile.RoleJournal: // SQLite syncs what must last, and asks nothing of a close
 		return &companionFile{openFile{f}, db, role}, fuse.FOPEN_KEEP_CACHE | fuse.FOPEN_NOFLUSH, 0
 	}
@@ -244,11 +244,11 @@ func (d *directory) opened(f *fusefs.LoopbackFile, db *capture.Database, role db
 }
 
 // openedDatabase is opened for a database.
-func (d *directory) openedDatabase(f *fusefs.LoopbackFile, db *capture.Database, mode *ioMode) (fusefs.FileHandle, uint32, syscall.Errno) {
+func (d *directory) openedDatabase(f *fusefs.LoopbackFile, db *capture.Database, mode *ioMode, flags uint32) (fusefs.FileHandle, uint32, syscall.Errno) {
 	passed, stale := mode.enter(func() bool { return d.passthrough && db.MayPass() }, &d.releases)
 	file := &databaseFile{openFile{f}, db, mode, passed}
 	if passed {
-		db.PassThrough(backing{f})
+		db.PassThrough(backing{f}, flags&unix.O_ACCMODE == unix.O_WRONLY)
 		if err := d.watchWrites(f, db.Written); err != nil {
 			file.Release(context.Background())
 			return nil, 0, toErrno(err)

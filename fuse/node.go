@@ -149,7 +149,7 @@ func (n *node) Open(ctx context.Context, flags uint32) (fs.FileHandle, uint32, s
 		return n.openedMember(fh.(*fs.LoopbackFile), flags)
 	}
 	d, role := n.self()
-	return n.dir.opened(fh.(*fs.LoopbackFile), d, role, &n.io)
+	return n.dir.opened(fh.(*fs.LoopbackFile), d, role, &n.io, flags)
 }
 
 // openToAsk opens a file for a question about its locks: no app has it open by that. It is opened as apps do, or the kernel
@@ -181,7 +181,7 @@ func (n *node) Create(ctx context.Context, name string, flags, mode uint32, out 
 		return inode, fh, fuseFlags, errno
 	}
 	d, role := n.captured(name)
-	fh, fuseFlags, errno := n.dir.opened(fh.(*fs.LoopbackFile), d, role, &inode.Operations().(*node).io)
+	fh, fuseFlags, errno := n.dir.opened(fh.(*fs.LoopbackFile), d, role, &inode.Operations().(*node).io, flags)
 	return inode, fh, fuseFlags, errno
 }
 

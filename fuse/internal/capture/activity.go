@@ -51,6 +51,9 @@ func (d *Database) active(frames int) {
 // endActivity is for the moment at which no app has the database open any more.
 func (d *Database) endActivity() {
 	a := &d.activity
+	if a.since.IsZero() {
+		return
+	}
 	open := time.Since(a.since)
 	if a.busy && open > idleFor && float64(a.frames) < idleRate*open.Seconds() {
 		a.busy = false

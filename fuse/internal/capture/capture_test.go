@@ -28,6 +28,7 @@ type rig struct {
 	app  *os.File // the database, as an app writes it
 
 	intercepted bool // see Options
+	writeOnly   bool // app is no handle of SQLite's
 	locks       Locks
 	syncEvery   time.Duration
 }

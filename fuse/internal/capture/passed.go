@@ -7,6 +7,7 @@ import (
 
 	"weir/fuse/internal/dbfile"
 	"weir/fuse/internal/state"
+	"weir/stream"
 )
 
 // passed is what is known of a database that is written unseen: the kernel passes
@@ -15,7 +16,9 @@ import (
 // handles otherwise (their connection has left WAL mode, or is cp) is found by the
 // file's times, and then all pages are read.
 type passed struct {
-	handles map[io.WriterAt]struct{}
+	// handles are those by which it is; true for those that can't read, and so are
+	// not SQLite's.
+	handles map[io.WriterAt]bool
 
 	// explained is the file as it was when all that had been written to it came
 	// from a checkpoint, or was captured.
@@ -45,16 +48,17 @@ func (d *Database) MayPass() bool {
 }
 
 // PassThrough says that the database is written unseen by w, until that is Released.
-func (d *Database) PassThrough(w io.WriterAt) {
+// SQLite's handles can read.
+func (d *Database) PassThrough(w io.WriterAt, writeOnly bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.passed.handles == nil {
-		d.passed.handles = make(map[io.WriterAt]struct{})
+		d.passed.handles = make(map[io.WriterAt]bool)
 	}
 	if len(d.passed.handles) == 0 {
 		d.explain()
 	}
-	d.passed.handles[w] = struct{}{}
+	d.passed.handles[w] = writeOnly
 }
 
 // Unused says that no app has the database open: whether it is written unseen is
@@ -80,10 +84,20 @@ func (d *Database) explain() {
 
 // Written says that the database was written, by whatever handle. It may come late.
 func (d *Database) Written() {
+	d.mu.Lock()
+	passes := d.passes()
+	d.mu.Unlock()
+	if !passes {
+		return // a lock's file would keep the way in which the next app opens the database
+	}
 	d.followLocks()
 	d.mu.Lock()
-	defer d.mu.Unlock()
 	d.noteUnseen()
+	passes = d.passes()
+	d.mu.Unlock()
+	if !passes && d.locks != nil {
+		d.locks.Leave()
+	}
 }
 
 // noteUnseen is lookUnseen for who has nobody to tell of an error.
@@ -99,7 +113,11 @@ func (d *Database) lookUnseen() error {
 	if !d.passes() {
 		return nil
 	}
-	live, err := d.journalNow()
+	now, err := state.Identify(d.db)
+	if err != nil {
+		return err
+	}
+	live, err := d.journalNow() // after the times: what they tell of may be written under it
 	if err != nil {
 		return err
 	}
@@ -108,13 +126,22 @@ func (d *Database) lookUnseen() error {
 			return err
 		}
 	}
-	now, err := state.Identify(d.db)
-	if err != nil || now == d.passed.explained {
-		return err
+	if now == d.passed.explained && (now.Settled() || d.hasPage1()) {
+		return nil
 	}
 	d.passed.explained = now
 	d.markUnseen(live)
 	return nil
+}
+
+// hasPage1 tells whether the file's first page is as it was captured. SQLite changes it
+// with each transaction outside of WAL mode, where the file's times may not yet tell.
+func (d *Database) hasPage1() bool {
+	if d.sums.Len() == 0 {
+		return true
+	}
+	buf := make([]byte, d.sums.PageSize())
+	return readAt(d.db, buf, 0) == nil && stream.PageSum(1, buf) == d.sums.Page(1)
 }
 
 const leftWAL = "the database has left WAL mode while it was open: until all apps have closed it, each transaction has all of it read"
@@ -122,11 +149,25 @@ const leftWAL = "the database has left WAL mode while it was open: until all app
 // markUnseen has the next commit read all pages; live is the journal that they are
 // written under.
 func (d *Database) markUnseen(live journalID) {
-	if live != (journalID{}) || !d.copying(nil) {
+	if live != (journalID{}) || !d.copyingUnseen() {
 		d.sayOnce(slog.LevelInfo, leftWAL)
 	}
 	d.dirty.all, d.dirty.journal = true, live
 	signal(d.look.dirty)
+}
+
+// copyingUnseen notes as copiers the handles that are not SQLite's, if there are any.
+func (d *Database) copyingUnseen() (copying bool) {
+	for w, writeOnly := range d.passed.handles {
+		if !writeOnly {
+			continue
+		}
+		if d.dirty.copiers == nil {
+			d.dirty.copiers = make(map[io.WriterAt]struct{})
+		}
+		d.dirty.copiers[w], copying = struct{}{}, true
+	}
+	return copying
 }
 
 // lookJournalUnseen is for a journal that is about to end: what was written under
@@ -164,7 +205,8 @@ func (d *Database) commitQuiet() {
 	before, err := state.Identify(d.db)
 	quiet := func() error {
 		now, err := state.Identify(d.db)
-		if err == nil && (now != before || !now.Settled() || d.writing()) {
+		live, journalErr := d.journalNow()
+		if err = errors.Join(err, journalErr); err == nil && (now != before || !now.Settled() || live != (journalID{}) || d.writing()) {
 			err = errUnquiet
 		}
 		return err
@@ -200,13 +242,7 @@ func (d *Database) rebuildUnseen(c committed) error {
 		}
 		return err
 	}
-	before := d.sums
-	now, err := d.rebuilt(c.mxFrame)
-	if err == nil {
-		err = d.catchUp(before, now, still)
-	}
-	if err != nil {
-		d.sums = before
+	if err := d.catchUpTo(c.mxFrame, still); err != nil {
 		return err
 	}
 	d.clean()

@@ -13,7 +13,11 @@ import (
 // passedRig is a rig whose database is in WAL mode, and is written by app unseen.
 func passedRig(t *testing.T) *rig {
 	t.Helper()
-	r := &rig{TB: t, dir: t.TempDir(), locks: &fakeLocks{}}
+	return passRig(&rig{TB: t, dir: t.TempDir(), locks: &fakeLocks{}})
+}
+
+func passRig(r *rig) *rig {
+	r.Helper()
 	r.shell("PRAGMA journal_mode=WAL; CREATE TABLE t(a); WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<50) INSERT INTO t SELECT randomblob(2000) FROM n;")
 	r.open()
 	r.Cleanup(func() { r.close() })
@@ -27,7 +31,7 @@ func (r *rig) pass() {
 	if !r.d.MayPass() {
 		r.Fatal("the database may not be passed through")
 	}
-	r.d.PassThrough(r.app)
+	r.d.PassThrough(r.app, r.writeOnly)
 }
 
 // writeUnseen changes a page as the kernel does for an app.
@@ -185,6 +189,42 @@ func TestUnseenWithoutJournal(t *testing.T) {
 	r.check(2)
 }
 
+// SQLite may have given its lock back before it is known that it has written.
+func TestUnseenUnlocked(t *testing.T) {
+	r := passedRig(t)
+	r.writeUnseen(5, filled(1))
+	r.d.Written()
+	r.waitTXID(2)
+	r.check(2)
+}
+
+// A write may come so soon after the WAL's end that it does not move the file's times.
+func TestUnseenInTheSameTick(t *testing.T) {
+	r := passedRig(t)
+	page1 := r.page(1)
+	page1[27]++ // the change counter
+	r.writeUnseen(1, page1)
+	r.d.mu.Lock()
+	r.d.explain()
+	r.d.mu.Unlock()
+	r.d.Written()
+	r.waitTXID(2)
+	r.check(2)
+}
+
+// A WAL of no frames explains nothing.
+func TestUnseenBesideEmptyWAL(t *testing.T) {
+	r := passedRig(t)
+	_, h := r.frames(5)
+	h.MxFrame = 0
+	r.writeWAL(nil)
+	r.writeIndex(h)
+	r.writeUnseen(5, filled(1))
+	r.d.Written()
+	r.waitTXID(2)
+	r.check(2)
+}
+
 // What has just been written may be written on without moving the file's times.
 func TestUnquiet(t *testing.T) {
 	r := passedRig(t)
@@ -225,9 +265,9 @@ func TestLateCheckpointIsExplained(t *testing.T) {
 	}
 }
 
-// What is written without SQLite's locks is whole when its handle is closed.
+// What is written by a handle that is not SQLite's is whole when that is closed.
 func TestCopyUnseen(t *testing.T) {
-	r := passedRig(t)
+	r := passRig(&rig{TB: t, dir: t.TempDir(), locks: &fakeLocks{}, writeOnly: true})
 	r.writeUnseen(5, filled(1))
 	r.d.Written()
 	time.Sleep(300 * time.Millisecond)

@@ -62,6 +62,7 @@ func (d *Database) Truncate(size int64, op func() error) error {
 	}
 	d.dirty.resized, d.dirty.packed = true, nil
 	if d.dirty.journal == (journalID{}) {
+		d.dirty.all = d.dirty.all || d.passes() // cp begins so, and is not seen to go on
 		d.copying(nil)
 	}
 	signal(d.look.dirty)

@@ -107,7 +107,7 @@ func (d *Database) isEmpty() (bool, error) {
 
 func (d *Database) captureTo(c committed) (progress bool, err error) {
 	if c.mxFrame == 0 {
-		if c.salt != d.wal.hdr.Salt {
+		if c.salt != d.wal.hdr.Salt && d.wal.hdr != (dbfile.WALHeader{}) {
 			d.forgetWAL()
 		}
 		return false, nil
@@ -195,13 +195,22 @@ func (d *Database) stillThere(c committed) (bool, error) {
 // commits what differs from the log's last position as one transaction.
 func (d *Database) rebuild(mxFrame uint32) error {
 	d.logger.Warn("a captured commit was overwritten by its successor; correcting it", "db", d.path, "pos", d.log.Last())
-	before := d.sums
+	return d.catchUpTo(mxFrame, nil)
+}
+
+// catchUpTo is rebuild in silence; still is that of [change]. Where it fails nothing
+// has changed.
+func (d *Database) catchUpTo(mxFrame uint32, still func() error) error {
+	before, was := d.sums, d.wal
 	now, err := d.rebuilt(mxFrame)
-	if err != nil {
-		d.sums = before
-		return err
+	if err == nil {
+		err = d.catchUp(before, now, still)
 	}
-	return d.catchUp(before, now, nil)
+	if err != nil {
+		was.tail = nil
+		d.sums, d.wal = before, was
+	}
+	return err
 }
 
 // captureTxn captures the transaction after the last captured frame; false
