@@ -15,26 +15,6 @@ import (
 	"weir/fuse/fusetest"
 )
 
-// mount mounts a file system for a test.
-func mount(t *testing.T, start *Image, fail func(int, Op) syscall.Errno) (f *FS, at string) {
-	t.Helper()
-	base := t.TempDir()
-	at, dir := filepath.Join(base, "mnt"), filepath.Join(base, "data")
-	if err := errors.Join(os.Mkdir(at, 0o755), os.Mkdir(dir, 0o755)); err != nil {
-		t.Fatal(err)
-	}
-	f, err := Mount(at, dir, start, fail)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := f.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return f, at
-}
-
 func shell(t *testing.T, db, script string) (string, error) {
 	t.Helper()
 	cmd := exec.Command("sqlite3", "-bail", "-cmd", ".timeout 10000", db)

@@ -47,7 +47,7 @@
 //
 // A connection that leaves WAL mode with such a handle writes transactions unseen,
 // and so does cp. That is told by the file's times, which differ from those after
-// the last checkpoint. Then all pages are read at the commit: while who ends or
+// the last checkpoint, or where they can't yet, by page 1. Then all pages are read at the commit: while who ends or
 // syncs the journal waits for the answer, or at a moment at which no app holds a
 // lock, and only if the file's times prove that nothing was written meanwhile. What
 // is still uncommitted when a new WAL begins becomes one transaction with what that

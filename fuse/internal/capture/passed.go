@@ -199,6 +199,16 @@ func (d *Database) syncedJournalUnseen() error {
 	return nil
 }
 
+// commitLooked commits the dirty pages, whose transaction is found to have ended.
+func (d *Database) commitLooked() {
+	if d.passes() {
+		d.commitQuiet()
+		return
+	}
+	d.commitDirty()
+	d.log.Publish()
+}
+
 // commitQuiet is commitDirty where who writes the database unseen does not wait: it
 // commits nothing if that happens meanwhile.
 func (d *Database) commitQuiet() {

@@ -42,6 +42,14 @@ func (r *rig) writeUnseen(pgno uint32, page []byte) {
 	}
 }
 
+// writtenUnseen tells of what was written since the start, and checks that it becomes a transaction.
+func (r *rig) writtenUnseen() {
+	r.Helper()
+	r.d.Written()
+	r.waitTXID(2)
+	r.check(2)
+}
+
 // waitTXID waits for a transaction.
 func (r *rig) waitTXID(txid stream.TXID) {
 	r.Helper()
@@ -193,9 +201,7 @@ func TestUnseenWithoutJournal(t *testing.T) {
 func TestUnseenUnlocked(t *testing.T) {
 	r := passedRig(t)
 	r.writeUnseen(5, filled(1))
-	r.d.Written()
-	r.waitTXID(2)
-	r.check(2)
+	r.writtenUnseen()
 }
 
 // A write may come so soon after the WAL's end that it does not move the file's times.
@@ -207,9 +213,7 @@ func TestUnseenInTheSameTick(t *testing.T) {
 	r.d.mu.Lock()
 	r.d.explain()
 	r.d.mu.Unlock()
-	r.d.Written()
-	r.waitTXID(2)
-	r.check(2)
+	r.writtenUnseen()
 }
 
 // A WAL of no frames explains nothing.
@@ -220,9 +224,7 @@ func TestUnseenBesideEmptyWAL(t *testing.T) {
 	r.writeWAL(nil)
 	r.writeIndex(h)
 	r.writeUnseen(5, filled(1))
-	r.d.Written()
-	r.waitTXID(2)
-	r.check(2)
+	r.writtenUnseen()
 }
 
 // What has just been written may be written on without moving the file's times.

@@ -272,16 +272,6 @@ func (d *Database) lookDirty() (progress bool, err error) {
 	return d.dirty.empty(), nil
 }
 
-// commitLooked commits the dirty pages, whose transaction is found to have ended.
-func (d *Database) commitLooked() {
-	if d.passes() {
-		d.commitQuiet()
-		return
-	}
-	d.commitDirty()
-	d.log.Publish()
-}
-
 // WroteJournal says that the journal was written, which may have ended it.
 func (d *Database) WroteJournal() { d.lookJournal() }
 
